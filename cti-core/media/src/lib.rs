@@ -1,1 +1,9 @@
+//! Media, the pure parts: SDP offer and answer, RTP and RTCP, G.711, RFC 4733 digits, ports, and the commands and events
+//! that pass between the switch and the media workers. No socket and no clock: the worker in `node` owns those.
 
+mod command;
+pub mod sdp;
+
+pub use command::{
+    Audio, Codec, Direction, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef, Recorded, Side,
+};

@@ -1,1 +1,14 @@
+//! SIP for the switch, pure: bytes and time in, bytes and events out.
+//!
+//! It reads and writes messages (`wire`, over rsip's message model), runs the four transactions of RFC 3261 with the
+//! Accepted states of RFC 6026, keeps dialogs, answers digest and keeps registrations. It never opens a socket, reads a
+//! clock or draws randomness: **call a method of [`Endpoint`] with `now`, then drain `poll_transmit` and `poll_event`
+//! until both are empty, then sleep until `poll_deadline`.**
 
+mod endpoint;
+mod event;
+mod flow;
+
+pub use endpoint::{Account, DigestPolicy, Endpoint, EndpointConfig, InviteRequest, RegisterRequest, Target};
+pub use event::{EndCause, Event, InboundInvite, Party, RegistrationId, RejectReason, SessionId};
+pub use flow::{ConnectionId, Flow, Packet, Transmit, Transport};

@@ -1,1 +1,16 @@
+//! The switch: one tenant's calls, queues, agents and menus, and the rules between them. Pure: it decides, shells carry out.
+//!
+//! **Call [`Engine::handle`] once with what happened, drain [`Engine::poll_effect`] until there is none, then wait for the
+//! next input or for [`Engine::poll_deadline`].** It never reads a clock, a socket, a file or a random source; the same
+//! inputs give the same effects. RTP never passes through it, and nothing in it waits for a database.
 
+pub mod config;
+pub mod desk;
+mod effect;
+mod fact;
+mod input;
+pub mod live;
+
+pub use effect::{Effect, Measure};
+pub use fact::{CallRecord, Fact, FactRecord, LegRecord, LegRole, Outcome, SegmentKind, SegmentRecord};
+pub use input::{CommandId, Input, Presence};

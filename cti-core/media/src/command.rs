@@ -1,0 +1,199 @@
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use cti_base::{CallId, LegId, RecordingId, TenantId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// A narrow-band codec that every leg speaks. 8,000 samples a second, one byte a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// G.711 mu-law, payload type 0 (RFC 3551).
+    Pcmu,
+    /// G.711 A-law, payload type 8 (RFC 3551).
+    Pcma,
+}
+
+/// Which way audio may flow, as seen from us (RFC 3264 5.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    SendRecv,
+    SendOnly,
+    RecvOnly,
+    Inactive,
+}
+
+impl Direction {
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    pub const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+}
+
+/// What offer and answer settled for one leg.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegMedia {
+    /// Where the peer said it listens; `None` where its port is 0. Symmetric RTP learns the true source from its packets.
+    pub remote_rtp: Option<SocketAddr>,
+    /// RTCP's address where it is not RTP's port + 1 (RFC 3605) or where it is muxed (RFC 5761).
+    pub remote_rtcp: Option<SocketAddr>,
+    pub codec: Codec,
+    pub payload_type: u8,
+    /// The payload type of telephone-event (RFC 4733), where the peer takes it.
+    pub dtmf_payload_type: Option<u8>,
+    pub direction: Direction,
+}
+
+/// A prompt, by locale and name: `zh-CN/welcome`. The worker has them all in memory.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PromptRef(pub Arc<str>);
+
+/// One playback, named by the switch, so that a late `Played` of an earlier one is told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PlayId(pub u64);
+
+/// What a playback is made of, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Audio {
+    Prompt(PromptRef),
+    /// Silence of so many milliseconds.
+    Silence(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The left channel.
+    Customer,
+    /// The right channel.
+    Agent,
+}
+
+/// What the switch asks of a media worker. All legs of one call are on one worker: it is chosen by `CallId`.
+#[derive(Clone, Debug)]
+pub enum MediaCommand {
+    /// Binds RTP on `rtp_port` (even) and RTCP on the next, of the worker's address. Packets are dropped until `Connect`.
+    Open {
+        leg: LegId,
+        call: CallId,
+        rtp_port: u16,
+    },
+    /// What offer/answer settled, at first or anew.
+    Connect {
+        leg: LegId,
+        media: LegMedia,
+    },
+    /// Relays audio and digits between two legs until `Unbridge`, a `Play` on one of them (which that leg hears instead) or
+    /// `Close`. Transcodes only where the codecs differ.
+    Bridge {
+        a: LegId,
+        b: LegId,
+    },
+    Unbridge {
+        a: LegId,
+        b: LegId,
+    },
+    /// Plays to one leg; replaces what played before (whose `Played` does not come). `repeat` loops for ever.
+    Play {
+        leg: LegId,
+        play: PlayId,
+        audio: Vec<Audio>,
+        repeat: bool,
+    },
+    Stop {
+        leg: LegId,
+    },
+    /// Drops what this leg's party says before it reaches the other (mute at the server). The recording keeps silence.
+    Mute {
+        leg: LegId,
+        muted: bool,
+    },
+    /// Starts writing the customer's and the agent's audio to a new file; both legs' clocks start here.
+    Record {
+        recording: RecordingId,
+        call: CallId,
+        tenant: TenantId,
+        customer: LegId,
+        agent: LegId,
+        started: Timestamp,
+    },
+    /// A side's audio now comes from another leg (transfer), or from none.
+    RecordFrom {
+        recording: RecordingId,
+        side: Side,
+        leg: Option<LegId>,
+    },
+    RecordStop {
+        recording: RecordingId,
+    },
+    /// Frees the leg and its ports. `Closed` follows.
+    Close {
+        leg: LegId,
+    },
+}
+
+/// What a leg's packets came to, for the call's quality record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegStats {
+    pub packets_in: u64,
+    pub packets_out: u64,
+    /// By sequence numbers (RFC 3550 A.3).
+    pub lost_in: u64,
+    /// Interarrival jitter in RTP timestamp units of 1/8000 s (RFC 3550 6.4.1).
+    pub jitter: u32,
+    /// Packets from an address that was neither offered nor learnt.
+    pub strangers: u64,
+}
+
+/// A finished recording file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Path below the store's root.
+    pub path: String,
+    pub duration_ms: u64,
+    pub channels: u16,
+    pub bytes: u64,
+    /// SHA-256 of the whole file in lower-case hex.
+    pub sha256: String,
+}
+
+/// Rare news from a worker or the recorder.
+#[derive(Clone, Debug)]
+pub enum MediaEvent {
+    /// The ports could not be bound: the leg can not live.
+    OpenFailed {
+        leg: LegId,
+        reason: String,
+    },
+    /// One whole keypress (RFC 4733), however often its packets came: `0-9 * # A-D`.
+    Digit {
+        leg: LegId,
+        digit: char,
+    },
+    /// A playback ran to its end.
+    Played {
+        leg: LegId,
+        play: PlayId,
+    },
+    /// Nothing came from the peer for `rtp_timeout` while it should be sending.
+    Silent {
+        leg: LegId,
+    },
+    Closed {
+        leg: LegId,
+        stats: LegStats,
+    },
+    RecordingSealed {
+        recording: RecordingId,
+        file: Recorded,
+    },
+    RecordingFailed {
+        recording: RecordingId,
+        reason: String,
+    },
+}

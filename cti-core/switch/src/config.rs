@@ -1,0 +1,285 @@
+//! A tenant as its file declares it (contract.md, "A tenant's file"). Names mean what they mean there; `Tenant` is the
+//! checked and compiled form that the switch runs on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use cti_base::{AgentName, QueueName, TenantId};
+use ivr_scripts::Script;
+use serde::{Deserialize, Serialize};
+
+/// The whole file. Unknown keys are errors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantDoc {
+    pub tenant: TenantDecl,
+    #[serde(default)]
+    pub trunk: Vec<TrunkDecl>,
+    #[serde(default)]
+    pub ivr: Vec<IvrDecl>,
+    #[serde(default)]
+    pub hours: Vec<HoursDecl>,
+    #[serde(default)]
+    pub number: Vec<NumberDecl>,
+    #[serde(default)]
+    pub queue: Vec<QueueDecl>,
+    #[serde(default)]
+    pub agent: Vec<AgentDecl>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantDecl {
+    pub id: TenantId,
+    pub name: String,
+    #[serde(default = "default_locale")]
+    pub locale: String,
+    #[serde(default = "default_timezone")]
+    pub timezone: String,
+    #[serde(default = "default_country")]
+    pub country: String,
+    /// Break reasons that agents may choose.
+    #[serde(default = "default_break_reasons")]
+    pub break_reasons: Vec<String>,
+    #[serde(default = "default_dispositions")]
+    pub dispositions: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkDecl {
+    pub name: String,
+    /// `ADDR` (any source port; 5060 outbound) or `ADDR:PORT`.
+    pub hosts: Vec<String>,
+    #[serde(default = "default_max_calls")]
+    pub max_calls: u32,
+    /// New calls a second.
+    #[serde(default)]
+    pub max_cps: Option<u32>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IvrDecl {
+    pub name: String,
+    /// Relative to the tenant's file.
+    pub file: String,
+    /// The file's text, filled in by whoever read it; never written by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoursDecl {
+    pub name: String,
+    /// `Mon-Fri 08:00-18:00`, in the tenant's time zone.
+    pub open: Vec<String>,
+    /// `2026-10-01..2026-10-07` or one day.
+    #[serde(default)]
+    pub closed: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NumberDecl {
+    pub did: String,
+    pub trunk: String,
+    pub route: Route,
+    #[serde(default)]
+    pub answer: AnswerWhen,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerWhen {
+    /// On entering a menu or a queue.
+    #[default]
+    Entry,
+    /// When an agent answers; the caller hears the network's ringing until then.
+    Agent,
+}
+
+/// Where a call goes. Exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Route {
+    Ivr(String),
+    Queue(QueueName),
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueDecl {
+    pub name: QueueName,
+    #[serde(default)]
+    pub display: Option<String>,
+    #[serde(default)]
+    pub strategy: Strategy,
+    #[serde(default)]
+    pub service_level: ServiceLevel,
+    #[serde(default = "default_ring_timeout_s")]
+    pub ring_timeout_s: u32,
+    #[serde(default = "default_wrapup_s")]
+    pub wrapup_s: u32,
+    #[serde(default = "default_max_wait_s")]
+    pub max_wait_s: u32,
+    #[serde(default = "default_max_waiting")]
+    pub max_waiting: u32,
+    /// Skills and least level, 1 to 5.
+    #[serde(default)]
+    pub requires: BTreeMap<String, u8>,
+    #[serde(default = "default_music")]
+    pub music: String,
+    #[serde(default)]
+    pub record: bool,
+    /// The kind of case its calls usually become.
+    #[serde(default)]
+    pub case: Option<String>,
+    #[serde(default)]
+    pub overflow: Option<Overflow>,
+    #[serde(default)]
+    pub announce: Announce,
+    /// Higher is served first.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Strategy {
+    #[default]
+    LongestIdle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceLevel {
+    pub seconds: u32,
+    pub percent: u8,
+}
+
+/// What a waiting caller is told, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Announce {
+    pub position: bool,
+    pub wait: bool,
+    /// 0 is never.
+    pub every_s: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overflow {
+    pub after_s: u32,
+    pub to: Route,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentDecl {
+    pub name: AgentName,
+    #[serde(default)]
+    pub display: Option<String>,
+    /// Relative to the tenant's file; without it the agent can not sign in to the desktop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    #[serde(default)]
+    pub role: Role,
+    /// Skill and level, 1 to 5.
+    #[serde(default)]
+    pub skills: BTreeMap<String, u8>,
+    #[serde(default)]
+    pub queues: Vec<QueueName>,
+    pub phone: Phone,
+    #[serde(default)]
+    pub always_ready: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    #[default]
+    Agent,
+    Supervisor,
+    Qa,
+    Admin,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Phone {
+    Webrtc {},
+    /// Registers by digest with the secret in the file.
+    Sip {
+        secret_file: String,
+    },
+    /// Never registers; its INVITEs go to `uri`.
+    Contact {
+        uri: String,
+    },
+}
+
+fn default_locale() -> String {
+    "zh-CN".into()
+}
+fn default_timezone() -> String {
+    "Asia/Shanghai".into()
+}
+fn default_country() -> String {
+    "CN".into()
+}
+fn default_break_reasons() -> Vec<String> {
+    ["rest", "meal", "training", "meeting", "other"].map(String::from).into()
+}
+fn default_dispositions() -> Vec<String> {
+    ["resolved", "follow_up", "escalated", "no_action", "wrong_number"].map(String::from).into()
+}
+const fn default_max_calls() -> u32 {
+    500
+}
+const fn default_ring_timeout_s() -> u32 {
+    15
+}
+const fn default_wrapup_s() -> u32 {
+    30
+}
+const fn default_max_wait_s() -> u32 {
+    600
+}
+const fn default_max_waiting() -> u32 {
+    200
+}
+fn default_music() -> String {
+    "default".into()
+}
+
+impl Default for ServiceLevel {
+    fn default() -> Self {
+        Self { seconds: 20, percent: 80 }
+    }
+}
+
+impl Default for Announce {
+    fn default() -> Self {
+        Self { position: true, wait: true, every_s: 30 }
+    }
+}
+
+/// What is wrong with a tenant beyond its syntax: `path` is the place as `queue[repair].overflow.to`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct ConfigError {
+    pub path: String,
+    pub message: String,
+}
+
+/// A tenant ready to run: every name resolved, scripts compiled.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    pub doc: TenantDoc,
+    pub scripts: BTreeMap<String, Arc<Script>>,
+    /// HA1 (MD5, SHA-256) by agent, for phones of kind `sip`; realm `zongji`.
+    pub digests: BTreeMap<AgentName, (String, String)>,
+}

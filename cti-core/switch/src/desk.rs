@@ -1,0 +1,288 @@
+//! What the switch and an agent's desk say to each other: the payloads of the `cc.v1` websocket (docs/protocol.md).
+//! Times are UTC milliseconds, ids strings.
+
+use std::collections::BTreeMap;
+
+use cti_base::{AgentName, CallId, NodeName, OfferId, Pii, QueueName};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Inbound,
+    Outbound,
+    Internal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    Offline,
+    Ready,
+    /// Reserved, ringing or dialling.
+    Offered,
+    Talking,
+    Wrapup,
+    Break,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum CallState {
+    Ivr,
+    Queued,
+    Offering,
+    Dialing,
+    Talking,
+    Held,
+    Consulting,
+    Conference,
+    Parked,
+    Ended,
+}
+
+/// The states an agent may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum WantedState {
+    Ready,
+    Break,
+    Offline,
+}
+
+/// A desk's command. What needs no switch (drafts, subscriptions) is the gateway's own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "t", content = "d")]
+pub enum Command {
+    #[serde(rename = "agent.set_state")]
+    SetState {
+        state: WantedState,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    #[serde(rename = "offer.accept")]
+    Accept { offer_id: OfferId },
+    #[serde(rename = "offer.reject")]
+    Reject {
+        offer_id: OfferId,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    #[serde(rename = "call.hangup")]
+    Hangup { call_id: CallId },
+    #[serde(rename = "call.hold")]
+    Hold { call_id: CallId },
+    #[serde(rename = "call.retrieve")]
+    Retrieve { call_id: CallId },
+    #[serde(rename = "call.mute")]
+    Mute { call_id: CallId },
+    #[serde(rename = "call.unmute")]
+    Unmute { call_id: CallId },
+    #[serde(rename = "wrapup.extend")]
+    ExtendWrapup { call_id: CallId },
+    #[serde(rename = "wrapup.finish")]
+    FinishWrapup {
+        call_id: CallId,
+        #[serde(default)]
+        disposition: Option<String>,
+    },
+}
+
+/// Why a command was refused. `code` is stable, `message` is for a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Nack {
+    pub code: NackCode,
+    pub message: String,
+    pub retryable: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum NackCode {
+    /// The frame or its payload does not parse.
+    BadFrame,
+    UnknownCommand,
+    /// The offer, call or draft named is not (any more) this agent's.
+    NotYours,
+    /// Right command, wrong moment.
+    WrongState,
+    /// The phone can not be made to answer: lift the handset.
+    AnswerOnPhone,
+    /// `expect_ver` is not the current version.
+    Conflict,
+    Forbidden,
+    /// A named limit is reached, or the switch is too busy: try again.
+    Busy,
+    NotSupported,
+}
+
+/// One customer who may be calling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+pub struct Candidate {
+    pub customer_id: String,
+    pub name: String,
+    /// What matched: `phone` (exact), `phone_suffix`.
+    pub why: String,
+    /// 0 to 1.
+    pub confidence: f32,
+    pub value_class: Option<String>,
+    pub risk: Option<String>,
+    pub company: Option<String>,
+    pub products: Vec<PopProduct>,
+    pub open_cases: Vec<PopCase>,
+    pub last_contacts: Vec<PopContact>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct PopProduct {
+    pub id: String,
+    pub model: String,
+    pub serial: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct PopCase {
+    pub id: String,
+    pub kind: String,
+    pub title: String,
+    pub status: String,
+    #[ts(type = "number")]
+    pub opened_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct PopContact {
+    /// `call` or `case`.
+    pub what: String,
+    pub summary: String,
+    pub agent: Option<String>,
+    #[ts(type = "number")]
+    pub at_ms: u64,
+}
+
+/// What the records know of a number. At most `CANDIDATES_MAX` candidates, best first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, TS)]
+pub struct CallerRecords {
+    pub candidates: Vec<Candidate>,
+}
+
+pub const CANDIDATES_MAX: usize = 10;
+
+/// Everything the desk paints while it rings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+pub struct Pop {
+    /// E.164 where it can be; as it came where not.
+    #[ts(type = "string")]
+    pub number: Pii<String>,
+    pub region: Option<String>,
+    pub candidates: Vec<Candidate>,
+    /// False where the records could not be asked in time: the desk says so and looks again.
+    pub records_known: bool,
+    pub ivr_path: Vec<NodeName>,
+    #[ts(type = "number")]
+    pub wait_ms: u64,
+    pub vars: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+pub struct OfferCreated {
+    pub offer_id: OfferId,
+    pub call_id: CallId,
+    pub queue: QueueName,
+    /// The kind of case that this queue's calls usually become.
+    pub case_kind: Option<String>,
+    #[ts(type = "number")]
+    pub ring_until_ms: u64,
+    pub auto_answer: bool,
+    /// Whether `offer.accept` can make this agent's phone answer.
+    pub can_accept: bool,
+    pub pop: Pop,
+}
+
+/// The agent as the desk shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct AgentView {
+    pub name: AgentName,
+    pub display: String,
+    pub state: AgentState,
+    pub reason: Option<String>,
+    #[ts(type = "number")]
+    pub since_ms: u64,
+    /// What comes after the call or wrap-up, if the agent chose.
+    pub next: Option<NextState>,
+    pub ver: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct NextState {
+    pub state: WantedState,
+    pub reason: Option<String>,
+}
+
+/// A call as its agent's desk shows it, from `call.connected` to the end of wrap-up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+pub struct CallView {
+    pub call_id: CallId,
+    pub state: CallState,
+    pub direction: Direction,
+    pub queue: Option<QueueName>,
+    pub case_kind: Option<String>,
+    pub muted: bool,
+    pub recording: bool,
+    #[ts(type = "number | null")]
+    pub answered_ms: Option<u64>,
+    #[ts(type = "number | null")]
+    pub held_since_ms: Option<u64>,
+    #[ts(type = "number | null")]
+    pub ended_ms: Option<u64>,
+    /// When wrap-up ends by itself; `None` while talking or where it has no end.
+    #[ts(type = "number | null")]
+    pub wrapup_until_ms: Option<u64>,
+    /// Who hung up and why, once ended.
+    pub cause: Option<String>,
+    pub pop: Pop,
+    pub ver: u32,
+}
+
+/// One event for one agent's desk. The gateway numbers it (`seq`) and keeps it for `resume`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "t", content = "d")]
+pub enum Event {
+    #[serde(rename = "agent.state")]
+    AgentState(AgentView),
+    #[serde(rename = "agent.next_state")]
+    AgentNextState(AgentView),
+    #[serde(rename = "offer.created")]
+    OfferCreated(Box<OfferCreated>),
+    #[serde(rename = "offer.accepted")]
+    OfferAccepted { offer_id: OfferId, call_id: CallId },
+    #[serde(rename = "offer.rejected")]
+    OfferRejected { offer_id: OfferId, call_id: CallId },
+    #[serde(rename = "offer.timeout")]
+    OfferTimeout { offer_id: OfferId, call_id: CallId },
+    #[serde(rename = "offer.withdrawn")]
+    OfferWithdrawn { offer_id: OfferId, call_id: CallId, reason: String },
+    /// The agent's phone rings (180 came).
+    #[serde(rename = "call.ringing")]
+    CallRinging { offer_id: OfferId, call_id: CallId },
+    #[serde(rename = "call.connected")]
+    CallConnected(Box<CallView>),
+    #[serde(rename = "call.held")]
+    CallHeld(Box<CallView>),
+    #[serde(rename = "call.muted")]
+    CallMuted(Box<CallView>),
+    #[serde(rename = "call.recording")]
+    CallRecording(Box<CallView>),
+    #[serde(rename = "call.ended")]
+    CallEnded(Box<CallView>),
+    /// The records' answer came after the offer.
+    #[serde(rename = "pop")]
+    Pop { call_id: CallId, pop: Box<Pop> },
+    #[serde(rename = "wrapup.started")]
+    WrapupStarted(Box<CallView>),
+    #[serde(rename = "wrapup.ended")]
+    WrapupEnded { call_id: CallId, incomplete: bool },
+    #[serde(rename = "system.drain")]
+    Drain {},
+}

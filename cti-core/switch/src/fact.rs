@@ -1,0 +1,202 @@
+use std::collections::BTreeMap;
+
+use cti_base::{AgentName, CallId, LegId, NodeName, OfferId, Pii, QueueName, RecordingId, TenantId, Timestamp};
+use cti_media::{LegStats, Recorded};
+use serde::{Deserialize, Serialize};
+
+use crate::desk::{AgentState, Direction};
+
+/// One line of the journal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FactRecord {
+    /// Strictly +1 within a node's journal.
+    pub seq: u64,
+    pub at: Timestamp,
+    pub fact: Fact,
+}
+
+/// What has happened, for good. The journal holds them all; call history in SQL is folded from them and can be made anew.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "snake_case")]
+pub enum Fact {
+    CallStarted {
+        tenant: TenantId,
+        call: CallId,
+        direction: Direction,
+        trunk: Option<String>,
+        from: Pii<String>,
+        to: String,
+    },
+    NodeEntered {
+        tenant: TenantId,
+        call: CallId,
+        node: NodeName,
+    },
+    Queued {
+        tenant: TenantId,
+        call: CallId,
+        queue: QueueName,
+        priority: i32,
+    },
+    Offered {
+        tenant: TenantId,
+        call: CallId,
+        offer: OfferId,
+        agent: AgentName,
+    },
+    OfferEnded {
+        tenant: TenantId,
+        call: CallId,
+        offer: OfferId,
+        agent: AgentName,
+        how: OfferEnd,
+    },
+    Answered {
+        tenant: TenantId,
+        call: CallId,
+        agent: AgentName,
+    },
+    Held {
+        tenant: TenantId,
+        call: CallId,
+        held: bool,
+    },
+    RecordingStarted {
+        tenant: TenantId,
+        call: CallId,
+        recording: RecordingId,
+    },
+    RecordingEnded {
+        tenant: TenantId,
+        call: CallId,
+        recording: RecordingId,
+        result: Result<Recorded, String>,
+    },
+    /// The whole call, as history shows it; `wrapup_ms` and a sealed recording may still follow.
+    CallEnded {
+        record: Box<CallRecord>,
+    },
+    WrapupEnded {
+        tenant: TenantId,
+        call: CallId,
+        agent: AgentName,
+        wrapup_ms: u64,
+        disposition: Option<String>,
+    },
+    AgentState {
+        tenant: TenantId,
+        agent: AgentName,
+        state: AgentState,
+        reason: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "snake_case")]
+pub enum OfferEnd {
+    Accepted,
+    Rejected,
+    Timeout,
+    /// The caller gave up or the call went elsewhere.
+    Withdrawn,
+    /// The phone could not be reached or refused.
+    Failed,
+}
+
+/// How a call ended: exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Answered,
+    AbandonedIvr,
+    AbandonedQueue,
+    AbandonedRinging,
+    /// Left its queue by a limit and reached no agent.
+    Overflowed,
+    Voicemail,
+    Callback,
+    Rejected,
+    Failed,
+    Interrupted,
+    CompletedIvr,
+    NoAnswer,
+    Busy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "snake_case")]
+pub enum LegRole {
+    Customer,
+    Agent,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LegRecord {
+    pub id: LegId,
+    pub role: LegRole,
+    pub agent: Option<AgentName>,
+    pub started_ms: u64,
+    pub answered_ms: Option<u64>,
+    pub ended_ms: u64,
+    /// The SIP status or cause it ended with.
+    pub cause: String,
+    pub codec: Option<cti_media::Codec>,
+    pub stats: Option<LegStats>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+#[serde(rename_all = "snake_case")]
+pub enum SegmentKind {
+    Ivr,
+    Queue,
+    Ringing,
+    Talk,
+    Hold,
+    Wrapup,
+}
+
+/// A stretch of a call: where it was, with whom, from when to when.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SegmentRecord {
+    pub kind: SegmentKind,
+    pub queue: Option<QueueName>,
+    pub agent: Option<AgentName>,
+    pub started_ms: u64,
+    pub ended_ms: u64,
+}
+
+/// A call as history holds it (contract.md, "A call"). Times are UTC milliseconds, lengths milliseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CallRecord {
+    pub id: CallId,
+    pub tenant: TenantId,
+    pub direction: Direction,
+    pub outcome: Outcome,
+    /// A SIP status and word, or the limit that ended it: `486 busy`, `max_wait`, `caller_hangup`, `agent_hangup`.
+    pub cause: String,
+    pub from: Pii<String>,
+    pub to: String,
+    pub trunk: Option<String>,
+    pub ivr_path: Vec<NodeName>,
+    pub queue: Option<QueueName>,
+    pub agent: Option<AgentName>,
+    /// The one customer that matched, if exactly one did.
+    pub customer_id: Option<String>,
+    pub started_ms: u64,
+    pub queued_ms: Option<u64>,
+    /// The first offer.
+    pub offered_ms: Option<u64>,
+    pub answered_ms: Option<u64>,
+    pub ended_ms: u64,
+    /// Queued to answered, or to the end.
+    pub wait_ms: u64,
+    pub ring_ms: u64,
+    /// Without hold.
+    pub talk_ms: u64,
+    pub hold_ms: u64,
+    pub legs: Vec<LegRecord>,
+    pub segments: Vec<SegmentRecord>,
+    pub recording: Option<RecordingId>,
+    pub disposition: Option<String>,
+    pub vars: BTreeMap<String, String>,
+}

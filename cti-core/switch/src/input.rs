@@ -1,0 +1,55 @@
+use std::sync::Arc;
+
+use cti_base::{AgentName, CallId, OfferId, TenantId};
+use cti_media::MediaEvent;
+use cti_sip::{ConnectionId, Flow, Packet};
+
+use crate::config::Tenant;
+use crate::desk;
+
+/// A desk's command as the gateway numbers it, so that the answer finds its way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
+/// Whether an agent has a live desktop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Connected,
+    Disconnected,
+}
+
+/// Everything that can happen to the switch.
+#[derive(Clone, Debug)]
+pub enum Input {
+    Sip(Packet),
+    SipTransportFailed(Flow),
+    SipConnectionClosed(ConnectionId),
+    Media(MediaEvent),
+    /// Answered by `Effect::Reply` with the same id.
+    Desk {
+        tenant: TenantId,
+        agent: AgentName,
+        id: CommandId,
+        command: desk::Command,
+    },
+    DeskPresence {
+        tenant: TenantId,
+        agent: AgentName,
+        presence: Presence,
+    },
+    /// The offer's frame was handed to the agent's socket, or there is none to hand it to.
+    OfferShown {
+        offer: OfferId,
+    },
+    /// What the records know of a caller, as asked by `Effect::LookUp`; `None` where they could not be asked.
+    Caller {
+        call: CallId,
+        records: Option<Box<desk::CallerRecords>>,
+    },
+    /// A tenant is declared, anew or changed. Nobody loses a call or a place.
+    Declare(Arc<Tenant>),
+    /// No new calls (503); calls go on.
+    Drain,
+    /// The deadline has come.
+    Tick,
+}
