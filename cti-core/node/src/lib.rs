@@ -1,1 +1,11 @@
+//! The node: the program `zongji` and the shell around the pure switch.
+//!
+//! It owns the clock, the sockets, the files and the threads; it decides nothing about a call. `serve` reads the
+//! configuration, `wiring` connects the shells through bounded channels, `switch_task` owns the one
+//! [`cti_switch::Engine`] and carries out its effects.
 
+pub mod clock;
+pub mod config;
+pub mod journal;
+pub mod media_worker;
+pub mod phone;

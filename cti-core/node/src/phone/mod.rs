@@ -1,0 +1,1 @@
+//! `zongji phone`: a scriptable SIP phone.
