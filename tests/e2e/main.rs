@@ -1,0 +1,12 @@
+//! The whole program over real sockets with real peers: SIPp, baresip, a websocket client, Chromium.
+//! One program at a time: a test takes the machine (`server::machine`) so that two do not slow each other.
+
+mod answered;
+mod bad_input;
+mod browser;
+mod desk;
+mod registered;
+mod server;
+mod sipp;
+mod sound;
+mod waiting;

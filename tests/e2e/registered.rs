@@ -1,0 +1,102 @@
+//! baresip, registered by digest, as the agent's phone.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::answered::{MENU, check_recording, tenant, the_call};
+use crate::server::{Ports, Server, machine};
+use crate::sipp::{Caller, Sipp};
+use crate::sound::tone;
+
+const SECRET: &str = "s3cret-of-1001";
+
+struct Baresip(Child);
+
+impl Baresip {
+    /// Registers as 1001 at `server`, answers by itself and sends 1 kHz.
+    fn start(dir: &Path, port: u16, server: u16, tcp: bool) -> Result<Self> {
+        let home = dir.join("baresip");
+        std::fs::create_dir_all(&home)?;
+        let spec =
+            hound::WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let mut wav = hound::WavWriter::create(home.join("tone.wav"), spec)?;
+        for n in 0..8_000 * 60 {
+            wav.write_sample(((f64::from(n) * 1_000.0 * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16)?;
+        }
+        wav.finalize()?;
+        let modules = "/usr/lib/baresip/modules";
+        std::fs::write(
+            home.join("config"),
+            format!(
+                "poll_method epoll\nsip_listen 127.0.0.1:{port}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule_app account.so\nmodule_app menu.so\n\
+                 audio_source aufile,{home}/tone.wav\naudio_player aufile,{home}/heard.wav\naudio_alert aufile,{home}/alert.wav\n\
+                 ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports {}-{}\n",
+                port + 2_000,
+                port + 2_010,
+                home = home.display(),
+            ),
+        )?;
+        let transport = if tcp { ";transport=tcp" } else { "" };
+        std::fs::write(
+            home.join("accounts"),
+            format!("<sip:1001@127.0.0.1:{server}{transport}>;auth_user=1001;auth_pass={SECRET};answermode=auto;regint=60\n"),
+        )?;
+        std::fs::write(home.join("contacts"), "")?;
+        let log = std::fs::File::create(dir.join("baresip.log"))?;
+        let child = Command::new("baresip")
+            .args(["-f", &home.to_string_lossy()])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()?;
+        Ok(Self(child))
+    }
+}
+
+impl Drop for Baresip {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+async fn a_registered_phone_answers(block: u16, tcp: bool) -> Result<()> {
+    let ports = Ports::block(block);
+    let agent = "[[agent]]\nname = \"1001\"\nskills = { repair = 5 }\nqueues = [\"repair\"]\nphone = { kind = \"sip\", secret_file = \"secret\" }\nalways_ready = true\n";
+    let server = Server::start(ports, &tenant(agent), &[("main.toml", MENU), ("secret", SECRET)]).await?;
+    let dir = server.dir.path();
+    let _phone = Baresip::start(dir, ports.free, ports.sip, tcp)?;
+    server.until("/api/v1/live", Duration::from_secs(10), |live| live["agents"][0]["state"] == "ready").await?;
+    let caller = Caller {
+        did: "4001001001",
+        number: "13800138000",
+        digit: None,
+        hangup_ms: 8_000,
+        calls: 1,
+        rate: 1,
+        tone: &tone(dir, 440)?,
+        tcp,
+    };
+    let mut sipp = Sipp::caller(dir, "caller", ports.free + 20, ports.sip, &caller)?;
+    tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(30)))?;
+    let call = the_call(&server, Duration::from_secs(1)).await?;
+    ensure!(call["outcome"] == "answered" && call["agent"] == "1001", "{call:#}");
+    check_recording(&server, &call).await?;
+    server.until_idle().await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_registers_by_digest_and_answers() -> Result<()> {
+    let _machine = machine();
+    a_registered_phone_answers(2, false).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_over_tcp() -> Result<()> {
+    let _machine = machine();
+    a_registered_phone_answers(3, true).await
+}

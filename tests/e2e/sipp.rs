@@ -1,0 +1,116 @@
+//! SIPp as caller and as phone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+/// Debian's SIPp ships these captures: one RFC 4733 keypress each, payload type 101.
+const DIGITS: &str = "/usr/share/sip-tester";
+
+/// What a caller does beside ringing and talking.
+#[derive(Clone, Debug)]
+pub struct Caller<'a> {
+    pub did: &'a str,
+    pub number: &'a str,
+    /// A digit so many milliseconds after the answer.
+    pub digit: Option<(char, u32)>,
+    /// From the answer (or the digit) to BYE.
+    pub hangup_ms: u32,
+    pub calls: u32,
+    pub rate: u32,
+    pub tone: &'a Path,
+    pub tcp: bool,
+}
+
+pub struct Sipp {
+    child: Child,
+    dir: PathBuf,
+    name: String,
+}
+
+impl Sipp {
+    pub fn caller(dir: &Path, name: &str, port: u16, server: u16, caller: &Caller<'_>) -> Result<Self> {
+        let digit = caller.digit.map_or(String::new(), |(digit, after_ms)| {
+            let file = match digit {
+                '*' => "star".to_owned(),
+                '#' => "pound".to_owned(),
+                digit => digit.to_string(),
+            };
+            format!(
+                "<pause milliseconds=\"{after_ms}\"/><nop><action><exec play_pcap_audio=\"{DIGITS}/dtmf_2833_{file}.pcap\"/></action></nop>"
+            )
+        });
+        let scenario = include_str!("sipp/caller.xml").replace("DIGIT", &digit);
+        let args = [
+            format!("127.0.0.1:{server}"),
+            "-s".into(),
+            caller.did.into(),
+            "-key".into(),
+            "caller".into(),
+            caller.number.into(),
+            "-d".into(),
+            caller.hangup_ms.to_string(),
+            "-m".into(),
+            caller.calls.to_string(),
+            "-r".into(),
+            caller.rate.to_string(),
+            "-t".into(),
+            if caller.tcp { "t1".into() } else { "u1".into() },
+        ];
+        Self::spawn(dir, name, port, &scenario, caller.tone, &args)
+    }
+
+    /// A phone that rings `ring_ms` and answers every call until it is dropped.
+    pub fn phone(dir: &Path, name: &str, port: u16, ring_ms: u32, tone: &Path, tcp: bool) -> Result<Self> {
+        let scenario = include_str!("sipp/phone.xml").replace("RING", &ring_ms.to_string());
+        let transport = if tcp { "t1" } else { "u1" };
+        Self::spawn(dir, name, port, &scenario, tone, &["-t".into(), transport.into(), "-m".into(), "100000".into()])
+    }
+
+    /// Any scenario text, with further arguments.
+    pub fn spawn(dir: &Path, name: &str, port: u16, scenario: &str, tone: &Path, args: &[String]) -> Result<Self> {
+        let file = dir.join(format!("{name}.xml"));
+        std::fs::write(&file, scenario)?;
+        let log = std::fs::File::create(dir.join(format!("{name}.log")))?;
+        let child = Command::new("sipp")
+            .args(args)
+            .args(["-sf", &file.to_string_lossy(), "-i", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-mp", &(port + 2_000).to_string(), "-key", "tone", &tone.to_string_lossy()])
+            .args(["-nostdin", "-trace_err", "-error_file", &dir.join(format!("{name}.err")).to_string_lossy()])
+            .current_dir(dir)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, dir: dir.to_owned(), name: name.to_owned() })
+    }
+
+    /// Waits for its end: every call of it went as its scenario says.
+    pub fn finish(&mut self, time: Duration) -> Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                ensure!(status.success(), "sipp {} ended with {status}: {}", self.name, self.errors());
+                return Ok(());
+            }
+            if Instant::now() > until {
+                bail!("sipp {} is still running after {time:?}: {}", self.name, self.errors());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub fn errors(&self) -> String {
+        let text = std::fs::read_to_string(self.dir.join(format!("{}.err", self.name))).unwrap_or_default();
+        text.chars().take(3_000).collect()
+    }
+}
+
+impl Drop for Sipp {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

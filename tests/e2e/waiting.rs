@@ -1,0 +1,109 @@
+//! Callers who wait, and callers who give up.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use crate::answered::{MENU, contact_agent, tenant};
+use crate::server::{Ports, Server, machine};
+use crate::sipp::{Caller, Sipp};
+use crate::sound::tone;
+
+/// Three callers wait for one busy-less phone that is not there yet; when it comes they are answered in their order.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_callers_are_answered_in_their_order() -> Result<()> {
+    let _machine = machine();
+    let ports = Ports::block(4);
+    let server = Server::start(ports, &tenant(""), &[("main.toml", MENU)]).await?;
+    let dir = server.dir.path();
+    let tone = tone(dir, 440)?;
+    let mut callers = Vec::new();
+    for (n, number) in ["13800138001", "13800138002", "13800138003"].into_iter().enumerate() {
+        let caller =
+            Caller { did: "4001001001", number, digit: None, hangup_ms: 9_000, calls: 1, rate: 1, tone: &tone, tcp: false };
+        let port = ports.free + 20 + 4 * n as u16;
+        callers.push(Sipp::caller(dir, &format!("caller{n}"), port, ports.sip, &caller)?);
+        let waiting = n + 1;
+        server
+            .until("/api/v1/live", Duration::from_secs(5), |live| queue(live, "repair")["waiting"] == waiting)
+            .await?;
+    }
+    let _phone = Sipp::phone(dir, "phone", ports.free, 0, &tone, false)?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let agents = (0..3).map(|n| contact_agent(&format!("100{n}"), ports.free, "")).collect::<String>();
+    std::fs::write(server.path("tenant.toml"), tenant(&agents))?;
+    server.run(&["apply", "tenant.toml"])?;
+    for caller in &mut callers {
+        tokio::task::block_in_place(|| caller.finish(Duration::from_secs(30)))?;
+    }
+    let calls = server
+        .until("/api/v1/calls", Duration::from_secs(2), |list| list["items"].as_array().is_some_and(|c| c.len() == 3))
+        .await?;
+    let mut calls = calls["items"].as_array().context("items")?.clone();
+    calls.sort_by_key(|call| call["queued_ms"].as_u64());
+    let offered: Vec<_> = calls.iter().map(|call| call["offered_ms"].as_u64()).collect();
+    ensure!(offered.is_sorted() && offered.iter().all(Option::is_some), "offered in order: {offered:?}");
+    ensure!(calls.iter().all(|call| call["outcome"] == "answered"), "{calls:#?}");
+    server.until_idle().await?;
+    Ok(())
+}
+
+/// Callers hang up in the menu, in the queue and while a phone rings: each is counted there and leaves nothing behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_who_give_up_are_counted_where_they_were_and_leave_nothing() -> Result<()> {
+    let _machine = machine();
+    let ports = Ports::block(5);
+    let server = Server::start(ports, &tenant(""), &[("main.toml", MENU)]).await?;
+    let dir = server.dir.path();
+    let tone = tone(dir, 440)?;
+    let crowd = |did, calls| Caller {
+        did,
+        number: "13800138000",
+        digit: None,
+        hangup_ms: 400,
+        calls,
+        rate: 25,
+        tone: &tone,
+        tcp: false,
+    };
+    for (name, did, outcome) in [("menu", "4001001000", "abandoned_ivr"), ("queue", "4001001001", "abandoned_queue")] {
+        let mut sipp = Sipp::caller(dir, name, ports.free + 20, ports.sip, &crowd(did, 50))?;
+        tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(30)))?;
+        count(&server, outcome, 50).await?;
+    }
+    let _phone = Sipp::phone(dir, "phone", ports.free, 60_000, &tone, false)?;
+    let agents = (0..15).map(|n| contact_agent(&format!("10{n:02}"), ports.free, "")).collect::<String>();
+    std::fs::write(server.path("tenant.toml"), tenant(&agents))?;
+    server.run(&["apply", "tenant.toml"])?;
+    let mut slow = crowd("4001001001", 30);
+    slow.rate = 10;
+    let mut sipp = Sipp::caller(dir, "ringing", ports.free + 20, ports.sip, &slow)?;
+    tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(30)))?;
+    count(&server, "abandoned_ringing", 30).await?;
+    let live = server.until_idle().await?;
+    let queue = queue(&live, "repair").clone();
+    ensure!(queue["abandoned"] == 80 && queue["answered"] == 0, "{queue:#}");
+    for port in (ports.rtp..ports.rtp + 200).step_by(2) {
+        // A closed leg's ports rest for a moment before they are free.
+        let until = std::time::Instant::now() + Duration::from_secs(3);
+        while let Err(error) = std::net::UdpSocket::bind(("127.0.0.1", port)) {
+            ensure!(std::time::Instant::now() < until, "RTP port {port} is still bound: {error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    Ok(())
+}
+
+fn queue<'a>(live: &'a Value, name: &str) -> &'a Value {
+    static NONE: Value = Value::Null;
+    live["queues"].as_array().and_then(|queues| queues.iter().find(|queue| queue["name"] == name)).unwrap_or(&NONE)
+}
+
+async fn count(server: &Server, outcome: &str, calls: usize) -> Result<()> {
+    let path = format!("/api/v1/calls?limit=1000&outcome={outcome}");
+    server
+        .until(&path, Duration::from_secs(5), |list| list["items"].as_array().is_some_and(|items| items.len() == calls))
+        .await?;
+    Ok(())
+}
