@@ -14,6 +14,24 @@ pub enum Codec {
     Pcma,
 }
 
+impl Codec {
+    /// The static payload type (RFC 3551 6).
+    pub const fn payload_type(self) -> u8 {
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+        }
+    }
+
+    /// The encoding name of an rtpmap (RFC 3551 6).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+        }
+    }
+}
+
 /// Which way audio may flow, as seen from us (RFC 3264 5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +49,16 @@ impl Direction {
 
     pub const fn receives(self) -> bool {
         matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    /// What both allow.
+    pub const fn narrow(self, other: Self) -> Self {
+        match (self.sends() && other.sends(), self.receives() && other.receives()) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! that pass between the switch and the media workers. No socket and no clock: the worker in `node` owns those.
 
 mod command;
+pub mod ports;
 pub mod sdp;
 
 pub use command::{

@@ -1,11 +1,19 @@
-#![allow(unused_variables, clippy::unimplemented, reason = "the surface first")]
 //! Offer and answer (RFC 3264) over SDP (RFC 8866, read by sdp-types) for one audio stream of G.711 and telephone-event.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
 
 use bytes::Bytes;
+use sdp_types::{Attribute, Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 
 use crate::{Codec, Direction, LegMedia};
+
+/// The payload type of telephone-event in our offers (dynamic, RFC 3551 6).
+pub const DTMF_PAYLOAD_TYPE: u8 = 101;
+/// What we send and ask for: 20 ms a packet.
+const PTIME_MS: u8 = 20;
+/// More media lines than any telephone describes are refused.
+const MEDIA_LINES_MAX: usize = 32;
 
 /// Our side of a session: where we listen and how often we described it (the `o=` line's version).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,16 +38,222 @@ pub enum SdpError {
 
 /// An offer of both codecs, `preferred` first, and telephone-event.
 pub fn offer(local: &Local, preferred: Codec, direction: Direction) -> Bytes {
-    unimplemented!()
+    let other = match preferred {
+        Codec::Pcmu => Codec::Pcma,
+        Codec::Pcma => Codec::Pcmu,
+    };
+    let codecs = [(preferred, preferred.payload_type()), (other, other.payload_type())];
+    describe(local, vec![audio(local.rtp.port(), "RTP/AVP", &codecs, Some(DTMF_PAYLOAD_TYPE), direction)])
 }
 
 /// Answers `offer`: the first codec of the offer that we speak, its telephone-event if given, the direction mirrored and
 /// narrowed to `direction`; further media lines are refused with port 0.
+///
+/// An audio stream that the offer itself switches off with port 0 is answered with port 0 and has no `remote_rtp`.
 pub fn answer(offer: &[u8], local: &Local, direction: Direction) -> Result<(Bytes, LegMedia), SdpError> {
-    unimplemented!()
+    let session = read(offer)?;
+    let chosen = choose(&session)?;
+    let line = &session.medias[chosen];
+    let media = leg_media(&session, line, direction)?;
+    let port = if line.port == 0 { 0 } else { local.rtp.port() };
+    let lines = session.medias.iter().enumerate().map(|(index, line)| {
+        if index == chosen {
+            let codecs = [(media.codec, media.payload_type)];
+            return audio(port, &line.proto, &codecs, media.dtmf_payload_type, media.direction);
+        }
+        // RFC 3264 6: as many lines as the offer, in its order; port 0 refuses one.
+        let mut refused = Media::new(MediaType::Audio, 0, TransportProto::RtpAvp, line.fmt.as_str());
+        refused.media.clone_from(&line.media);
+        refused.proto.clone_from(&line.proto);
+        refused
+    });
+    Ok((describe(local, lines.collect()), media))
 }
 
-/// Reads the peer's answer to our offer.
+/// Reads the peer's answer to our offer. A peer that refuses our stream with port 0 leaves `NoAudio`.
 pub fn read_answer(answer: &[u8]) -> Result<LegMedia, SdpError> {
-    unimplemented!()
+    let session = read(answer)?;
+    let line = &session.medias[choose(&session)?];
+    if line.port == 0 {
+        return Err(SdpError::NoAudio);
+    }
+    leg_media(&session, line, Direction::SendRecv)
 }
+
+/// Whether two descriptions differ in more than their `o=` line: only then does its version rise (RFC 3264 8).
+pub fn differs(previous: &[u8], next: &[u8]) -> bool {
+    fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+        text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii_end).filter(|line| !line.starts_with(b"o="))
+    }
+    !lines(previous).eq(lines(next))
+}
+
+/// Reads a description. Bytes that are not UTF-8 (a Latin-1 session name) are replaced, they mean nothing here.
+fn read(text: &[u8]) -> Result<Session, SdpError> {
+    let session = Session::parse(String::from_utf8_lossy(text).as_bytes());
+    let session = session.map_err(|error| SdpError::Malformed(error.to_string()))?;
+    if session.medias.len() > MEDIA_LINES_MAX {
+        return Err(SdpError::Malformed(format!("more than {MEDIA_LINES_MAX} media lines")));
+    }
+    Ok(session)
+}
+
+/// The audio line we take: the first that is on, else the first that is switched off.
+fn choose(session: &Session) -> Result<usize, SdpError> {
+    let fits = |line: &&Media| {
+        line.media.eq_ignore_ascii_case("audio")
+            && (line.proto.eq_ignore_ascii_case("RTP/AVP") || line.proto.eq_ignore_ascii_case("RTP/AVPF"))
+    };
+    let on = session.medias.iter().position(|line| fits(&line) && line.port != 0);
+    on.or_else(|| session.medias.iter().position(|line| fits(&line))).ok_or(SdpError::NoAudio)
+}
+
+/// What one audio line of the peer comes to, seen from us and narrowed to `allowed`.
+fn leg_media(session: &Session, line: &Media, allowed: Direction) -> Result<LegMedia, SdpError> {
+    let formats = formats(line);
+    let (codec, payload_type) = formats
+        .iter()
+        .find_map(|(payload_type, kind)| match kind {
+            Format::Audio(codec) => Some((*codec, *payload_type)),
+            Format::Dtmf => None,
+        })
+        .ok_or(SdpError::NoCommonCodec)?;
+    let dtmf_payload_type =
+        formats.iter().find_map(|(payload_type, kind)| (*kind == Format::Dtmf).then_some(*payload_type));
+    let mut direction = direction(session, line).narrow(allowed);
+    let mut remote_rtp = None;
+    if line.port == 0 {
+        direction = Direction::Inactive;
+    } else {
+        match address(session, line)? {
+            // The hold of RFC 2543: the peer wants nothing, but may still send.
+            Some(ip) if ip.is_unspecified() => direction = direction.narrow(Direction::RecvOnly),
+            // A name instead of an address: nobody here asks the DNS; the peer's packets will show where it is.
+            None => {}
+            Some(ip) => remote_rtp = Some(SocketAddr::new(ip, line.port)),
+        }
+    }
+    let remote_rtcp = remote_rtp.and_then(|rtp| rtcp(line, rtp));
+    Ok(LegMedia { remote_rtp, remote_rtcp, codec, payload_type, dtmf_payload_type, direction })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Audio(Codec),
+    /// telephone-event at 8,000 Hz; at another clock rate its durations would mean something else.
+    Dtmf,
+}
+
+/// The formats of a line that we speak, in its order, by payload type.
+fn formats(line: &Media) -> Vec<(u8, Format)> {
+    let mut formats = Vec::new();
+    for payload_type in line.fmt.split_ascii_whitespace().filter_map(|text| u8::from_str(text).ok()) {
+        if payload_type > 127 {
+            continue;
+        }
+        let map = line.get_attribute_values("rtpmap").flatten().find_map(|value| {
+            let (number, encoding) = value.trim().split_once(|c: char| c.is_ascii_whitespace())?;
+            (u8::from_str(number) == Ok(payload_type)).then(|| encoding.trim())
+        });
+        let kind = match map {
+            Some(encoding) => encoding_kind(encoding),
+            // RFC 3551 6: these two need no rtpmap.
+            None => match payload_type {
+                0 => Some(Format::Audio(Codec::Pcmu)),
+                8 => Some(Format::Audio(Codec::Pcma)),
+                _ => None,
+            },
+        };
+        formats.extend(kind.map(|kind| (payload_type, kind)));
+    }
+    formats
+}
+
+/// `PCMA/8000`, `pcmu/8000/1`, `telephone-event/8000`.
+fn encoding_kind(encoding: &str) -> Option<Format> {
+    let mut parts = encoding.split('/').map(str::trim);
+    let (name, rate, channels) = (parts.next()?, parts.next()?, parts.next());
+    if rate != "8000" || channels.is_some_and(|channels| channels != "1") {
+        return None;
+    }
+    match name {
+        _ if name.eq_ignore_ascii_case("PCMU") => Some(Format::Audio(Codec::Pcmu)),
+        _ if name.eq_ignore_ascii_case("PCMA") => Some(Format::Audio(Codec::Pcma)),
+        _ if name.eq_ignore_ascii_case("telephone-event") => Some(Format::Dtmf),
+        _ => None,
+    }
+}
+
+/// The peer's direction seen from us; the line's own word comes before the session's (RFC 8866 6.7), sendrecv is the default.
+fn direction(session: &Session, line: &Media) -> Direction {
+    let word = |attributes: &[Attribute]| {
+        attributes.iter().find_map(|attribute| match attribute.attribute.to_ascii_lowercase().as_str() {
+            "sendrecv" => Some(Direction::SendRecv),
+            "sendonly" => Some(Direction::RecvOnly),
+            "recvonly" => Some(Direction::SendOnly),
+            "inactive" => Some(Direction::Inactive),
+            _ => None,
+        })
+    };
+    word(&line.attributes).or_else(|| word(&session.attributes)).unwrap_or(Direction::SendRecv)
+}
+
+/// The peer's address; the line's own `c=` comes before the session's. `None` for a name.
+fn address(session: &Session, line: &Media) -> Result<Option<IpAddr>, SdpError> {
+    let connection = line.connections.first().or(session.connection.as_ref());
+    let connection = connection.ok_or_else(|| SdpError::Malformed("the audio stream has no c= line".to_owned()))?;
+    match connection.try_address().map(|address| address.ip) {
+        Ok(ip) if ip.is_multicast() => {
+            Err(SdpError::Malformed("a call can not be sent to a multicast group".to_owned()))
+        }
+        Ok(ip) => Ok(Some(ip)),
+        Err(_name) => Ok(None),
+    }
+}
+
+/// `a=rtcp:53020 IN IP4 203.0.113.7` (RFC 3605), where it says other than RTP's port + 1.
+fn rtcp(line: &Media, rtp: SocketAddr) -> Option<SocketAddr> {
+    let value = line.get_first_attribute_value("rtcp").flatten()?;
+    let mut parts = value.split_ascii_whitespace();
+    let port = u16::from_str(parts.next()?).ok().filter(|port| *port != 0)?;
+    let ip = parts.nth(2).and_then(|ip| IpAddr::from_str(ip).ok()).unwrap_or(rtp.ip());
+    let address = SocketAddr::new(ip, port);
+    let usual = rtp.port().checked_add(1).map(|port| SocketAddr::new(rtp.ip(), port));
+    (Some(address) != usual && !ip.is_unspecified() && !ip.is_multicast()).then_some(address)
+}
+
+fn describe(local: &Local, medias: Vec<Media>) -> Bytes {
+    let mut session = Session::new(Origin::with_ip_addr(local.session_id, local.version, local.rtp.ip()), "-");
+    session.connection = Some(Connection::from_ip_addr(local.rtp.ip()));
+    session.times.push(Time::new(0, 0));
+    session.medias = medias;
+    let mut text = Vec::with_capacity(512);
+    // Writing to memory has no error.
+    let _ = session.write(&mut text);
+    Bytes::from(text)
+}
+
+fn audio(port: u16, proto: &str, codecs: &[(Codec, u8)], dtmf: Option<u8>, direction: Direction) -> Media {
+    let numbers = codecs.iter().map(|(_, payload_type)| *payload_type).chain(dtmf);
+    let fmt: Vec<String> = numbers.map(|payload_type| payload_type.to_string()).collect();
+    let mut line = Media::new(MediaType::Audio, port, TransportProto::RtpAvp, fmt.join(" "));
+    proto.clone_into(&mut line.proto);
+    for (codec, payload_type) in codecs {
+        line.add_attribute_with_value("rtpmap", format!("{payload_type} {}/8000", codec.name()));
+    }
+    if let Some(payload_type) = dtmf {
+        line.add_attribute_with_value("rtpmap", format!("{payload_type} telephone-event/8000"));
+        line.add_attribute_with_value("fmtp", format!("{payload_type} 0-15"));
+    }
+    line.add_attribute_with_value("ptime", PTIME_MS);
+    line.add_attribute_from_str(match direction {
+        Direction::SendRecv => "sendrecv",
+        Direction::SendOnly => "sendonly",
+        Direction::RecvOnly => "recvonly",
+        Direction::Inactive => "inactive",
+    });
+    line
+}
+
+#[cfg(test)]
+mod tests;
