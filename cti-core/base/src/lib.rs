@@ -9,7 +9,7 @@ mod rng;
 mod time;
 
 pub use ids::{AgentName, CallId, LegId, NodeName, OfferId, QueueName, RecordingId, TenantId};
-pub use phone::{Country, E164, did_matches};
+pub use phone::{Country, E164, did_key, did_matches};
 pub use pii::Pii;
 pub use rng::Rng;
 pub use time::Timestamp;

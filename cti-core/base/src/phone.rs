@@ -46,11 +46,12 @@ impl fmt::Debug for E164 {
 
 /// Whether the dialled `user` part names the declared `did`, each with or without `+`, the country's calling code or a trunk `0`.
 pub fn did_matches(did: &str, user: &str, country: Country) -> bool {
-    bare_did(did, country) == bare_did(user, country)
+    did_key(did, country) == did_key(user, country)
 }
 
 /// The national part of a dialled or declared number: digits only, without `+`, calling code or trunk prefix `0`.
-fn bare_did(text: &str, country: Country) -> String {
+/// Two numbers match by [`did_matches`] exactly when their keys are equal, so that a table of DIDs can be looked up.
+pub fn did_key(text: &str, country: Country) -> String {
     let digits: String = text.chars().filter(char::is_ascii_digit).collect();
     let code = phonenumber::metadata::DATABASE.by_id(country.0.as_ref()).map(|m| m.country_code().to_string());
     let international = text.trim_start().starts_with('+');

@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cti_base::{AgentName, QueueName, TenantId};
+use cti_base::{AgentName, Country, QueueName, TenantId};
 use ivr_scripts::Script;
 use serde::{Deserialize, Serialize};
+
+use crate::hours::Hours;
+
+mod compile;
 
 /// The whole file. Unknown keys are errors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -275,11 +279,16 @@ pub struct ConfigError {
     pub message: String,
 }
 
-/// A tenant ready to run: every name resolved, scripts compiled.
+/// A tenant ready to run: every name resolved, scripts compiled. Made by [`Tenant::compile`] alone.
 #[derive(Clone, Debug)]
 pub struct Tenant {
     pub doc: TenantDoc,
     pub scripts: BTreeMap<String, Arc<Script>>,
     /// HA1 (MD5, SHA-256) by agent, for phones of kind `sip`; realm `zongji`.
     pub digests: BTreeMap<AgentName, (String, String)>,
+    pub hours: BTreeMap<String, Hours>,
+    pub zone: chrono_tz::Tz,
+    pub country: Country,
+    /// By trunk and [`cti_base::did_key`]: the place in `doc.number`.
+    pub(crate) dids: BTreeMap<(String, String), usize>,
 }

@@ -8,9 +8,14 @@ pub mod config;
 pub mod desk;
 mod effect;
 mod fact;
+pub mod hours;
 mod input;
+pub mod limits;
 pub mod live;
+mod routing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use effect::{Effect, Measure};
-pub use fact::{CallRecord, Fact, FactRecord, LegRecord, LegRole, Outcome, SegmentKind, SegmentRecord};
+pub use fact::{CallRecord, Fact, FactRecord, LegRecord, LegRole, OfferEnd, Outcome, SegmentKind, SegmentRecord};
 pub use input::{CommandId, Input, Presence};

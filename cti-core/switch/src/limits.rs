@@ -1,0 +1,61 @@
+//! Every limit of the switch, by name. What is longer than a limit is refused or cut where the doc says so.
+
+use std::time::Duration;
+
+/// Lines of one `[[hours]]` entry.
+pub const HOURS_SPANS_MAX: usize = 64;
+pub const HOURS_CLOSED_MAX: usize = 256;
+
+/// Entries of each list of a tenant's file.
+pub const TENANT_ENTRIES_MAX: usize = 10_000;
+
+/// Tenants of one engine.
+pub const TENANTS_MAX: usize = 1_000;
+
+/// How long an offer waits for what the records know of the caller.
+pub const RECORDS_WAIT: Duration = Duration::from_millis(30);
+/// How long records that did not answer in time are not waited for.
+pub const RECORDS_PAUSE: Duration = Duration::from_secs(5);
+/// How long a phone's INVITE waits for the offer's frame to be handed to the desk's socket.
+pub const OFFER_SHOWN_WAIT: Duration = Duration::from_millis(20);
+
+/// How long the same agent is not offered the same caller again, unless another was tried.
+pub const SAME_AGENT_PAUSE: Duration = Duration::from_secs(5);
+/// Unanswered offers in a row that send an agent to a break.
+pub const MISSED_IN_A_ROW_MAX: u32 = 2;
+/// How long an `always_ready` agent's break for no answer lasts.
+pub const NO_ANSWER_BREAK: Duration = Duration::from_secs(60);
+/// An agent with this many failed offers within `FAILED_OFFERS_WINDOW` is offered none until the oldest is older.
+pub const FAILED_OFFERS_MAX: usize = 4;
+pub const FAILED_OFFERS_WINDOW: Duration = Duration::from_secs(60);
+/// When an offer that found no free port is tried again.
+pub const NO_PORT_RETRY: Duration = Duration::from_secs(1);
+
+/// How long an agent whose desk is gone may still be offered calls (desktop.md, 8).
+pub const DESK_GRACE: Duration = Duration::from_secs(25);
+/// The least extension of a wrap-up, and how often one wrap-up may be extended.
+pub const WRAPUP_EXTENSION_MIN: Duration = Duration::from_secs(30);
+pub const WRAPUP_EXTENSIONS_MAX: u32 = 3;
+
+/// How often a call may be passed on by a queue's limits before it is said goodbye to.
+pub const OVERFLOWS_MAX: u32 = 8;
+/// The longest that a goodbye prompt may play before the caller is hung up on.
+pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
+
+/// How long a call's record waits for the counts of its closed legs.
+pub const STATS_WAIT: Duration = Duration::from_millis(200);
+
+/// What one call's record keeps; further entries are not kept.
+pub const PATH_MAX: usize = 200;
+pub const SEGMENTS_MAX: usize = 200;
+pub const LEGS_PER_CALL_MAX: usize = 32;
+pub const VARS_MAX: usize = 32;
+pub const VAR_LEN_MAX: usize = 256;
+/// A caller's number or a dialled one, in bytes; the rest is cut off.
+pub const NUMBER_LEN_MAX: usize = 64;
+/// The reason an agent gives, in bytes.
+pub const REASON_LEN_MAX: usize = 64;
+
+/// Alarms shown at once, and how long one stays after it was last raised.
+pub const ALARMS_MAX: usize = 16;
+pub const ALARM_STAY: Duration = Duration::from_secs(300);
