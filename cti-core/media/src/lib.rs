@@ -2,7 +2,13 @@
 //! that pass between the switch and the media workers. No socket and no clock: the worker in `node` owns those.
 
 mod command;
+pub mod dtmf;
+pub mod g711;
+pub mod leg;
 pub mod ports;
+pub mod prompt;
+pub mod rtcp;
+pub mod rtp;
 pub mod sdp;
 
 pub use command::{
