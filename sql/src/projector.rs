@@ -1,0 +1,244 @@
+//! Call history folded from the journal's facts. Facts of one call may come in any order; a fact applied twice changes nothing.
+
+use std::collections::BTreeMap;
+
+use cti_base::TenantId;
+use cti_switch::{CallRecord, Fact, FactRecord, LegRole, SegmentKind};
+
+use crate::calls::{CallLeg, CallSegment, LegQuality};
+use crate::contacts::digits_of;
+use crate::error::Result;
+use crate::recordings::RecordingState;
+use crate::row::word;
+use crate::statement::{args, statements};
+use crate::store::{Store, Tx};
+
+/// Facts that one call of `apply` should be given at most: one transaction.
+pub const BATCH_MAX: usize = 500;
+/// The name under which the position is kept.
+const CALLS: &str = "calls";
+/// The place of a call's wrap-up among its segments: after all that came before the end.
+const WRAPUP_PLACE: u64 = 1_000_000;
+
+statements! {
+    POSITION = "SELECT name, seq FROM projections WHERE name = $1";
+    /// The position never goes back, so that two projectors can not undo each other.
+    ADVANCE = "INSERT INTO projections (name, seq) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET seq = excluded.seq \
+               WHERE projections.seq < excluded.seq";
+    CALL = "INSERT INTO calls (tenant, id, direction, outcome, cause, from_number, from_digits, to_number, to_digits, trunk, \
+            ivr_path, queue, agent, customer_id, started_ms, queued_ms, offered_ms, answered_ms, ended_ms, wait_ms, ring_ms, \
+            talk_ms, hold_ms, legs, segments, quality, vars, recording_id, disposition) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+            $23, $24, $25, $26, $27, $28, $29) ON CONFLICT (tenant, id) DO NOTHING";
+    SEGMENT = "INSERT INTO call_segments (tenant, call_id, place, kind, queue, agent, started_ms, ended_ms) \
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant, call_id, place) DO NOTHING";
+    WRAPUP = "INSERT INTO call_wrapups (tenant, call_id, agent, wrapup_ms, disposition, at_ms) \
+              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant, call_id) DO UPDATE SET agent = excluded.agent, \
+              wrapup_ms = excluded.wrapup_ms, disposition = excluded.disposition, at_ms = excluded.at_ms";
+    RECORDING_STARTED = "INSERT INTO recordings (tenant, id, call_id, state, started_ms) VALUES ($1, $2, $3, $4, $5) \
+                         ON CONFLICT (tenant, id) DO NOTHING";
+    RECORDING_ENDED = "INSERT INTO recordings (tenant, id, call_id, path, duration_ms, channels, sha256, bytes, state, reason, \
+                       started_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                       ON CONFLICT (tenant, id) DO UPDATE SET path = excluded.path, duration_ms = excluded.duration_ms, \
+                       channels = excluded.channels, sha256 = excluded.sha256, bytes = excluded.bytes, \
+                       state = excluded.state, reason = excluded.reason";
+    /// Every projected row of every tenant: history is made anew from the journal.
+    FORGET_CALLS = "DELETE FROM calls";
+    FORGET_SEGMENTS = "DELETE FROM call_segments";
+    FORGET_WRAPUPS = "DELETE FROM call_wrapups";
+    FORGET_RECORDINGS = "DELETE FROM recordings";
+    FORGET_POSITION = "DELETE FROM projections WHERE name = $1";
+}
+
+/// The last journal seq that is in the history; `None` before the first.
+pub async fn position(store: &Store) -> Result<Option<u64>> {
+    store.one(&POSITION, args![CALLS]).await?.map(|row| row.of("projections", "name").int("seq")).transpose()
+}
+
+/// Applies facts (in order of seq, at most `BATCH_MAX`) and the position in one transaction. Facts up to the stored position
+/// are skipped. Gives the number applied.
+pub async fn apply(store: &Store, facts: &[FactRecord]) -> Result<usize> {
+    let Some(last) = facts.iter().map(|f| f.seq).max() else { return Ok(0) };
+    let mut tx = store.begin().await?;
+    let row = tx.one(&POSITION, args![CALLS]).await?;
+    let done = row.map(|row| row.of("projections", "name").int("seq")).transpose()?;
+    let mut applied = 0;
+    for record in facts.iter().filter(|f| done.is_none_or(|done| f.seq > done)) {
+        apply_one(&mut tx, record).await?;
+        applied += 1;
+    }
+    if applied > 0 {
+        tx.run(&ADVANCE, args![CALLS, last]).await?;
+        tx.commit().await?;
+    }
+    Ok(applied)
+}
+
+/// Forgets all projected history, so that the journal's facts can be applied from the first. Facts that the journal no longer
+/// holds are lost by this: keep a backup.
+pub async fn reset(store: &Store) -> Result<()> {
+    let mut tx = store.begin().await?;
+    for statement in [&FORGET_CALLS, &FORGET_SEGMENTS, &FORGET_WRAPUPS, &FORGET_RECORDINGS] {
+        tx.run(statement, vec![]).await?;
+    }
+    tx.run(&FORGET_POSITION, args![CALLS]).await?;
+    tx.commit().await
+}
+
+async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
+    match &record.fact {
+        Fact::CallEnded { record: call } => insert_call(tx, call).await,
+        Fact::WrapupEnded { tenant, call, agent, wrapup_ms, disposition } => {
+            let ended_ms = record.at.as_millis();
+            tx.run(&WRAPUP, args![tenant, call, agent, *wrapup_ms, disposition, ended_ms]).await?;
+            let segment = CallSegment {
+                kind: SegmentKind::Wrapup,
+                queue: None,
+                agent: Some(agent.to_string()),
+                started_ms: ended_ms.saturating_sub(*wrapup_ms),
+                ended_ms,
+            };
+            insert_segment(tx, tenant, &call.to_string(), WRAPUP_PLACE, &segment).await
+        }
+        Fact::RecordingStarted { tenant, call, recording } => {
+            let state = word(&RecordingState::Recording)?;
+            tx.run(&RECORDING_STARTED, args![tenant, recording, call, state, record.at]).await.map(|_| ())
+        }
+        Fact::RecordingEnded { tenant, call, recording, result } => {
+            let (file, state, reason) = match result {
+                Ok(file) => (Some(file), RecordingState::Sealed, None),
+                Err(reason) => (None, RecordingState::Failed, Some(reason.clone())),
+            };
+            let args = args![
+                tenant,
+                recording,
+                call,
+                file.map(|f| f.path.clone()),
+                file.map(|f| f.duration_ms),
+                file.map(|f| u64::from(f.channels)),
+                file.map(|f| f.sha256.clone()),
+                file.map(|f| f.bytes),
+                word(&state)?,
+                reason,
+                record.at
+            ];
+            tx.run(&RECORDING_ENDED, args).await.map(|_| ())
+        }
+        // The call's own record carries what history shows of these.
+        Fact::CallStarted { .. }
+        | Fact::NodeEntered { .. }
+        | Fact::Queued { .. }
+        | Fact::Offered { .. }
+        | Fact::OfferEnded { .. }
+        | Fact::Answered { .. }
+        | Fact::Held { .. }
+        | Fact::AgentState { .. } => Ok(()),
+    }
+}
+
+async fn insert_call(tx: &mut Tx, call: &CallRecord) -> Result<()> {
+    let from = call.from.expose();
+    let (legs, quality) = legs_of(call)?;
+    let segments: Vec<CallSegment> = call
+        .segments
+        .iter()
+        .map(|s| CallSegment {
+            kind: s.kind,
+            queue: s.queue.as_ref().map(ToString::to_string),
+            agent: s.agent.as_ref().map(ToString::to_string),
+            started_ms: s.started_ms,
+            ended_ms: s.ended_ms,
+        })
+        .collect();
+    let args = args![
+        &call.tenant,
+        &call.id,
+        word(&call.direction)?,
+        word(&call.outcome)?,
+        storable(&call.cause),
+        storable(from),
+        digits_of(from),
+        storable(&call.to),
+        digits_of(&call.to),
+        &call.trunk,
+        serde_json::to_string(&call.ivr_path)?,
+        call.queue.as_ref(),
+        call.agent.as_ref(),
+        &call.customer_id,
+        call.started_ms,
+        call.queued_ms,
+        call.offered_ms,
+        call.answered_ms,
+        call.ended_ms,
+        call.wait_ms,
+        call.ring_ms,
+        call.talk_ms,
+        call.hold_ms,
+        serde_json::to_string(&legs)?,
+        serde_json::to_string(&segments)?,
+        serde_json::to_string(&quality)?,
+        serde_json::to_string(&call.vars)?,
+        call.recording.as_ref(),
+        call.disposition.as_deref().map(storable)
+    ];
+    tx.run(&CALL, args).await?;
+    let id = call.id.to_string();
+    for (place, segment) in (0..).zip(&segments) {
+        insert_segment(tx, &call.tenant, &id, place, segment).await?;
+    }
+    Ok(())
+}
+
+async fn insert_segment(tx: &mut Tx, tenant: &TenantId, call: &str, place: u64, segment: &CallSegment) -> Result<()> {
+    let args = args![
+        tenant,
+        call,
+        place,
+        word(&segment.kind)?,
+        &segment.queue,
+        &segment.agent,
+        segment.started_ms,
+        segment.ended_ms
+    ];
+    tx.run(&SEGMENT, args).await.map(|_| ())
+}
+
+/// The legs as history shows them, and the quality of the last leg of each role that had audio.
+fn legs_of(call: &CallRecord) -> Result<(Vec<CallLeg>, BTreeMap<String, LegQuality>)> {
+    /// RTP timestamp units in a millisecond at 8,000 Hz (RFC 3551).
+    const UNITS_PER_MS: f64 = 8.0;
+    let mut legs = Vec::with_capacity(call.legs.len());
+    let mut quality = BTreeMap::new();
+    for leg in &call.legs {
+        legs.push(CallLeg {
+            id: leg.id.to_string(),
+            role: leg.role,
+            agent: leg.agent.as_ref().map(ToString::to_string),
+            started_ms: leg.started_ms,
+            answered_ms: leg.answered_ms,
+            ended_ms: leg.ended_ms,
+            cause: leg.cause.clone(),
+            codec: leg.codec.map(|c| word(&c)).transpose()?,
+        });
+        let Some(stats) = leg.stats else { continue };
+        let role = match leg.role {
+            LegRole::Customer => "customer",
+            LegRole::Agent => "agent",
+        };
+        quality.insert(
+            role.to_owned(),
+            LegQuality {
+                packets_in: stats.packets_in,
+                packets_out: stats.packets_out,
+                lost_in: stats.lost_in,
+                jitter_ms: f64::from(stats.jitter) / UNITS_PER_MS,
+            },
+        );
+    }
+    Ok((legs, quality))
+}
+
+/// What came over the wire as both databases can hold it: PostgreSQL knows no U+0000.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}

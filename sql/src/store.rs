@@ -1,0 +1,235 @@
+mod migrate;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool};
+
+use crate::error::{Error, Result};
+use crate::row::Row;
+use crate::statement::{Arg, Statement};
+
+/// Connections that read from SQLite at once.
+pub const SQLITE_READERS_MAX: u32 = 4;
+/// Connections to PostgreSQL.
+pub const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+/// How long a statement waits for another process's write before it fails.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection before it fails: the records' callers show an error rather than hang.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The records, in one of two databases. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// One writer and several readers on one file (WAL): readers never wait for the writer.
+    Sqlite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+    Postgres(PgPool),
+}
+
+impl Store {
+    /// Opens `sqlite:PATH` (the file and its folders are made where missing) or `postgres://...` and brings its schema up to
+    /// date.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let store = Self::open(url).await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// Opens without touching the schema.
+    pub async fn open(url: &str) -> Result<Self> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            return open_sqlite(path.strip_prefix("//").unwrap_or(path)).await;
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options = PgConnectOptions::from_str(url).map_err(Error::Open)?;
+            let pool = PgPoolOptions::new()
+                .max_connections(POSTGRES_CONNECTIONS_MAX)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_with(options)
+                .await
+                .map_err(Error::Open)?;
+            return Ok(Self::Postgres(pool));
+        }
+        Err(Error::Url { url: url.to_owned() })
+    }
+
+    /// Brings the schema up to date; nothing happens where it is.
+    pub async fn migrate(&self) -> Result<()> {
+        migrate::run(self).await
+    }
+
+    /// Waits for running statements and closes every connection.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+
+    /// Has the database check a statement against its schema, without running it.
+    pub async fn prepare(&self, statement: &'static Statement) -> Result<()> {
+        let sql = sqlx::SqlSafeStr::into_sql_str(statement.sql);
+        match self {
+            Self::Sqlite { write, .. } => match write.acquire().await {
+                Ok(mut connection) => connection.prepare(sql).await.map(|_| ()),
+                Err(e) => Err(e),
+            },
+            Self::Postgres(pool) => match pool.acquire().await {
+                Ok(mut connection) => connection.prepare(sql).await.map(|_| ()),
+                Err(e) => Err(e),
+            },
+        }
+        .map_err(|source| Error::Statement { statement: statement.name, source })
+    }
+
+    /// All rows of a reading statement.
+    pub(crate) async fn all(&self, statement: &Statement, args: Vec<Arg>) -> Result<Vec<Row>> {
+        match self {
+            Self::Sqlite { read, .. } => sqlite_query(statement, args)
+                .fetch_all(read)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
+            Self::Postgres(pool) => pg_query(statement, args)
+                .fetch_all(pool)
+                .await
+                .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
+        }
+        .map_err(|source| Error::Statement { statement: statement.name, source })
+    }
+
+    /// The first row of a reading statement.
+    pub(crate) async fn one(&self, statement: &Statement, args: Vec<Arg>) -> Result<Option<Row>> {
+        match self {
+            Self::Sqlite { read, .. } => {
+                sqlite_query(statement, args).fetch_optional(read).await.map(|r| r.map(Row::Sqlite))
+            }
+            Self::Postgres(pool) => pg_query(statement, args).fetch_optional(pool).await.map(|r| r.map(Row::Postgres)),
+        }
+        .map_err(|source| Error::Statement { statement: statement.name, source })
+    }
+
+    /// Runs a writing statement by itself and gives the number of rows it touched.
+    pub(crate) async fn run(&self, statement: &Statement, args: Vec<Arg>) -> Result<u64> {
+        match self {
+            Self::Sqlite { write, .. } => sqlite_query(statement, args).execute(write).await.map(|r| r.rows_affected()),
+            Self::Postgres(pool) => pg_query(statement, args).execute(pool).await.map(|r| r.rows_affected()),
+        }
+        .map_err(|source| Error::Statement { statement: statement.name, source })
+    }
+
+    /// Begins a writing transaction; dropped without `commit` it is rolled back.
+    pub(crate) async fn begin(&self) -> Result<Tx> {
+        match self {
+            // The write lock is taken at once: a transaction that reads first could else fail when it comes to write.
+            Self::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
+            Self::Postgres(pool) => pool.begin().await.map(Tx::Postgres),
+        }
+        .map_err(|source| Error::Statement { statement: "BEGIN", source })
+    }
+}
+
+/// A writing transaction.
+pub(crate) enum Tx {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    pub async fn one(&mut self, statement: &Statement, args: Vec<Arg>) -> Result<Option<Row>> {
+        match self {
+            Self::Sqlite(tx) => {
+                sqlite_query(statement, args).fetch_optional(&mut **tx).await.map(|r| r.map(Row::Sqlite))
+            }
+            Self::Postgres(tx) => {
+                pg_query(statement, args).fetch_optional(&mut **tx).await.map(|r| r.map(Row::Postgres))
+            }
+        }
+        .map_err(|source| Error::Statement { statement: statement.name, source })
+    }
+
+    pub async fn run(&mut self, statement: &Statement, args: Vec<Arg>) -> Result<u64> {
+        match self {
+            Self::Sqlite(tx) => sqlite_query(statement, args).execute(&mut **tx).await.map(|r| r.rows_affected()),
+            Self::Postgres(tx) => pg_query(statement, args).execute(&mut **tx).await.map(|r| r.rows_affected()),
+        }
+        .map_err(|source| Error::Statement { statement: statement.name, source })
+    }
+
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await,
+            Self::Postgres(tx) => tx.commit().await,
+        }
+        .map_err(|source| Error::Statement { statement: "COMMIT", source })
+    }
+}
+
+async fn open_sqlite(path: &str) -> Result<Store> {
+    if path.is_empty() || path.contains(":memory:") {
+        return Err(Error::Url { url: format!("sqlite:{path}") });
+    }
+    let path = Path::new(path);
+    if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Error::Folder { path: folder.display().to_string(), source })?;
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .pragma("mmap_size", "268435456")
+        .pragma("temp_store", "memory");
+    let write = SqlitePoolOptions::new()
+        .max_connections(1)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.clone())
+        .await
+        .map_err(Error::Open)?;
+    let read = SqlitePoolOptions::new()
+        .max_connections(SQLITE_READERS_MAX)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .connect_with(options.pragma("query_only", "1"))
+        .await
+        .map_err(Error::Open)?;
+    Ok(Store::Sqlite { write, read })
+}
+
+/// The same for both drivers: bind every argument in order.
+macro_rules! bound {
+    ($statement:expr, $args:expr) => {{
+        let mut query = sqlx::query($statement.sql);
+        for arg in $args {
+            query = match arg {
+                Arg::Text(value) => query.bind(value),
+                Arg::Int(value) => query.bind(value),
+            };
+        }
+        query
+    }};
+}
+
+fn sqlite_query(
+    statement: &Statement,
+    args: Vec<Arg>,
+) -> sqlx::query::Query<'static, Sqlite, sqlx::sqlite::SqliteArguments> {
+    bound!(statement, args)
+}
+
+fn pg_query(
+    statement: &Statement,
+    args: Vec<Arg>,
+) -> sqlx::query::Query<'static, Postgres, sqlx::postgres::PgArguments> {
+    bound!(statement, args)
+}
