@@ -1,0 +1,37 @@
+/** Three routes and a query; the address is the state. */
+export type Route = 'sign-in' | 'desk' | 'history';
+
+function parse(path: string): Route {
+  if (path.startsWith('/history')) return 'history';
+  return path.startsWith('/sign-in') ? 'sign-in' : 'desk';
+}
+
+class Router {
+  route = $state<Route>(parse(location.pathname));
+  /** What follows the route: `/history/CALL_ID`. */
+  rest = $state(location.pathname.split('/')[2] ?? '');
+  query = $state.raw(new URLSearchParams(location.search));
+
+  constructor() {
+    addEventListener('popstate', () => this.#read());
+  }
+  go(path: string, replace = false): void {
+    if (path === location.pathname + location.search) return;
+    history[replace ? 'replaceState' : 'pushState'](null, '', path);
+    this.#read();
+  }
+  #read(): void {
+    this.route = parse(location.pathname);
+    this.rest = location.pathname.split('/')[2] ?? '';
+    this.query = new URLSearchParams(location.search);
+  }
+}
+export const router = new Router();
+
+/** For `onclick` of plain links: keeps new-tab clicks the browser's. */
+export function follow(event: MouseEvent): void {
+  const link = (event.currentTarget as HTMLElement).closest('a');
+  if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
+  event.preventDefault();
+  router.go(link.getAttribute('href') ?? '/desk');
+}

@@ -1,0 +1,23 @@
+import { expect, it } from 'vitest';
+import type { LiveDelta, QueueLive } from '../generated';
+import { liveFrame, NO_LIVE } from './live';
+
+const queue = (name: string, waiting: number): QueueLive => ({
+  name, waiting, longest_wait_ms: 0, offered: 0, answered: 0, abandoned: 0, service_level: null, agents_ready: 0, agents_staffed: 0,
+});
+const delta = (over: Partial<LiveDelta>): LiveDelta => ({ at_ms: 1, full: false, queues: [], agents: [], gone_queues: [], gone_agents: [], ...over });
+
+it('starts full, then takes what changed and drops what went', () => {
+  const full = liveFrame(NO_LIVE, 1, delta({ full: true, queues: [queue('a', 1), queue('b', 2)] })).state;
+  const next = liveFrame(full, 2, delta({ at_ms: 9, queues: [queue('b', 5), queue('c', 1)], gone_queues: ['a'] })).state;
+  expect(next.queues.map((q) => [q.name, q.waiting])).toEqual([['b', 5], ['c', 1]]);
+  expect(next.atMs).toBe(9);
+});
+it('says that it lost a delta, and keeps what it had', () => {
+  const full = liveFrame(NO_LIVE, 1, delta({ full: true, queues: [queue('a', 1)] })).state;
+  expect(liveFrame(full, 3, delta({ queues: [queue('a', 7)] }))).toEqual({ state: full, lost: true });
+});
+it('ignores a delta seen before', () => {
+  const full = liveFrame(NO_LIVE, 4, delta({ full: true })).state;
+  expect(liveFrame(full, 4, delta({ queues: [queue('a', 7)] }))).toEqual({ state: full, lost: false });
+});
