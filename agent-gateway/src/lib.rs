@@ -1,4 +1,111 @@
 //! HTTP API, sign-in, the desk's websocket and the web application.
+//!
+//! **Call [`build`] once within a tokio runtime, hand the [`Hub`] to whoever carries out the switch's effects, and [`serve`]
+//! the router.** The gateway reads the records and the published state; it asks the switch for nothing but to carry out a
+//! desk's command, and the switch waits for nothing here.
+//!
+//! | effect of the switch | call |
+//! |---|---|
+//! | `Effect::Desk` | [`Hub::deliver`] |
+//! | `Effect::Offer` | [`Hub::offer`] |
+//! | `Effect::Reply` | [`Hub::reply`] |
 
+mod api;
+mod assets;
+pub mod auth;
+mod headers;
+mod hub;
+mod problem;
 pub mod protocol;
 pub mod typescript;
+mod ws;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::Router;
+use cti_switch::Input;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use zongji_sql::Store;
+
+pub use hub::{Hub, LiveWatch, Observers, View};
+pub use problem::Problem;
+
+/// What the server and the web application call their build.
+pub const BUILD: &str = env!("CARGO_PKG_VERSION");
+
+/// What the node gives the gateway.
+pub struct GatewayConfig {
+    pub store: Store,
+    /// The switch's inbox: commands, presence and shown offers go there.
+    pub inbox: mpsc::Sender<Input>,
+    /// Every tenant's current state, as published.
+    pub live: LiveWatch,
+    /// The folder that recordings' paths in the database are below.
+    pub recordings_root: PathBuf,
+    /// Whether browsers reach the server by HTTPS: the cookie is then `__Host-` and Secure.
+    pub tls: bool,
+    /// Whether the node can take calls: `/readyz`.
+    pub ready: Arc<AtomicBool>,
+    pub observers: Observers,
+}
+
+/// What every handler sees.
+pub(crate) struct App {
+    store: Store,
+    hub: Hub,
+    live: LiveWatch,
+    auth: auth::Auth,
+    recordings_root: PathBuf,
+    ready: Arc<AtomicBool>,
+}
+
+/// The desks' hub and the HTTP service. Must be called within a tokio runtime. Fails where the system gives no randomness.
+pub fn build(config: GatewayConfig) -> Result<(Hub, Router), auth::PasswordError> {
+    let hub = Hub::new(config.inbox, config.live.clone(), config.observers);
+    let app = Arc::new(App {
+        store: config.store,
+        hub: hub.clone(),
+        live: config.live,
+        auth: auth::Auth::new(config.tls)?,
+        recordings_root: config.recordings_root,
+        ready: config.ready,
+    });
+    let router = Router::new()
+        .merge(api::routes(&app))
+        .route("/ws", axum::routing::any(ws::handler))
+        .route("/healthz", axum::routing::get(api::healthz::handler))
+        .route("/readyz", axum::routing::get(api::readyz::handler))
+        .fallback(assets::handler)
+        .method_not_allowed_fallback(api::method_not_allowed)
+        .layer(axum::middleware::from_fn(headers::secure))
+        .with_state(app);
+    Ok((hub, router))
+}
+
+/// Serves until `shutdown` ends: small frames leave at once, handlers know where a request came from. Open websockets are
+/// closed with [`Hub::close_all`], which whoever ends the server calls first.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    use axum::serve::ListenerExt as _;
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(http.error = %error, "a connection keeps small frames back");
+        }
+    });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
+/// UTC milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

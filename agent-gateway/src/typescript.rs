@@ -15,6 +15,7 @@ pub fn write_to(dir: &Path) -> Result<(), Error> {
     }
     use crate::protocol as p;
     use cti_switch::{desk, live};
+    use zongji_sql as records;
     export![
         p::ClientFrame,
         p::ServerControl,
@@ -25,8 +26,17 @@ pub fn write_to(dir: &Path) -> Result<(), Error> {
         live::Live,
         cti_switch::config::Role,
         cti_switch::Outcome,
-        cti_switch::SegmentKind,
-        cti_switch::LegRole,
+        records::customers::Customer,
+        records::customers::CustomerNew,
+        records::cases::Case,
+        records::cases::CaseEvent,
+        records::calls::Call,
+        records::audit::AuditEntry,
+        records::Listing<records::calls::Call>,
+        crate::Problem,
+        crate::api::SignIn,
+        crate::api::Session,
+        crate::api::Me,
     ];
     write_index(dir)
 }

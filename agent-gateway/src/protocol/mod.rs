@@ -11,9 +11,10 @@ mod topic;
 pub use client::{ClientFrame, ClientMessage, CommandFrame, FrameError, GatewayCommand, Hello, Resume, parse};
 pub use close::CloseCode;
 pub use server::{
-    Ack, Control, ControlReason, Draft, Event, EventFrame, GatewayEvent, NackFrame, ServerControl, Snapshot, Welcome,
+    Ack, Control, ControlReason, Event, EventFrame, GatewayEvent, NackFrame, ServerControl, Snapshot, Welcome,
 };
 pub use topic::{LiveDelta, LiveFilter, Topic, TopicFrame};
+pub use zongji_sql::drafts::Draft;
 
 /// The websocket subprotocol: a handshake that does not offer it is closed with 4010.
 pub const SUBPROTOCOL: &str = "cc.v1";

@@ -1,20 +1,7 @@
-use cti_base::CallId;
 use cti_switch::desk::{self, AgentView, CallView, Nack, NackCode, OfferCreated};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use ts_rs::TS;
-
-/// What an agent typed for a call, kept by the server; keyed by call and kind. `rev` grows by one a save.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
-pub struct Draft {
-    pub call_id: CallId,
-    pub kind: String,
-    #[ts(type = "Record<string, unknown>")]
-    pub fields: Map<String, Value>,
-    pub rev: u32,
-    #[ts(type = "number")]
-    pub updated_ms: u64,
-}
+use zongji_sql::drafts::Draft;
 
 /// The frames with only `t` and `d`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
@@ -129,5 +116,5 @@ pub enum GatewayEvent {
     DraftSaved(Draft),
     /// Its case is logged.
     #[serde(rename = "draft.cleared")]
-    DraftCleared { call_id: CallId, kind: String },
+    DraftCleared { call_id: String, kind: String },
 }

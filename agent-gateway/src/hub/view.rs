@@ -1,0 +1,111 @@
+use std::collections::BTreeMap;
+
+use cti_base::{CallId, OfferId};
+use cti_switch::desk::{self, AgentState, AgentView, CallState, CallView, OfferCreated, Pop};
+
+use crate::protocol::{Draft, Event, GatewayEvent, Snapshot};
+
+/// A desk keeps at most this many drafts at hand; the records keep them all.
+pub const DRAFTS_MAX: usize = 50;
+
+/// One agent's desk as its events make it. The web application folds the same events by the same rules, so that a snapshot
+/// and the events before it end in the same state.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct View {
+    pub agent: Option<AgentView>,
+    pub calls: BTreeMap<CallId, CallView>,
+    pub offers: BTreeMap<OfferId, OfferCreated>,
+    pub drafts: BTreeMap<(String, String), Draft>,
+    pub draining: bool,
+}
+
+impl View {
+    pub fn from_snapshot(snapshot: Snapshot) -> Self {
+        Self {
+            agent: snapshot.agent,
+            calls: snapshot.calls.into_iter().map(|call| (call.call_id, call)).collect(),
+            offers: snapshot.offers.into_iter().map(|offer| (offer.offer_id, offer)).collect(),
+            drafts: snapshot.drafts.into_iter().map(|d| ((d.call_id.clone(), d.kind.clone()), d)).collect(),
+            draining: snapshot.draining,
+        }
+    }
+
+    /// Applies one event, in order.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Switch(event) => self.apply_switch(event),
+            Event::Gateway(GatewayEvent::DraftSaved(draft)) => {
+                self.drafts.insert((draft.call_id.clone(), draft.kind.clone()), draft.clone());
+            }
+            Event::Gateway(GatewayEvent::DraftCleared { call_id, kind }) => {
+                self.drafts.remove(&(call_id.clone(), kind.clone()));
+            }
+        }
+    }
+
+    pub fn snapshot(&self, seq: u64) -> Snapshot {
+        Snapshot {
+            agent: self.agent.clone(),
+            calls: self.calls.values().cloned().collect(),
+            offers: self.offers.values().cloned().collect(),
+            drafts: self.drafts.values().cloned().collect(),
+            media_owner: None,
+            draining: self.draining,
+            seq,
+        }
+    }
+
+    fn apply_switch(&mut self, event: &desk::Event) {
+        match event {
+            desk::Event::AgentState(agent) | desk::Event::AgentNextState(agent) => self.apply_agent(agent),
+            desk::Event::OfferCreated(offer) => {
+                self.offers.insert(offer.offer_id, (**offer).clone());
+            }
+            desk::Event::OfferAccepted { offer_id, .. }
+            | desk::Event::OfferRejected { offer_id, .. }
+            | desk::Event::OfferTimeout { offer_id, .. }
+            | desk::Event::OfferWithdrawn { offer_id, .. } => {
+                self.offers.remove(offer_id);
+            }
+            // The offer stands; that its phone rings is shown, not kept.
+            desk::Event::CallRinging { .. } => {}
+            desk::Event::CallConnected(call)
+            | desk::Event::CallHeld(call)
+            | desk::Event::CallMuted(call)
+            | desk::Event::CallRecording(call)
+            | desk::Event::CallEnded(call)
+            | desk::Event::WrapupStarted(call) => self.apply_call(call),
+            desk::Event::WrapupEnded { call_id, .. } => {
+                self.calls.remove(call_id);
+            }
+            desk::Event::Pop { call_id, pop } => self.apply_pop(*call_id, pop),
+            desk::Event::Drain {} => self.draining = true,
+        }
+    }
+
+    /// An agent who neither talks nor wraps up has no ended call before them: so a queue without wrap-up leaves none behind.
+    fn apply_agent(&mut self, agent: &AgentView) {
+        if self.agent.as_ref().is_some_and(|known| known.ver > agent.ver) {
+            return;
+        }
+        if !matches!(agent.state, AgentState::Talking | AgentState::Wrapup) {
+            self.calls.retain(|_, call| call.state != CallState::Ended);
+        }
+        self.agent = Some(agent.clone());
+    }
+
+    fn apply_call(&mut self, call: &CallView) {
+        if self.calls.get(&call.call_id).is_none_or(|known| known.ver <= call.ver) {
+            self.calls.insert(call.call_id, call.clone());
+        }
+    }
+
+    fn apply_pop(&mut self, call_id: CallId, pop: &Pop) {
+        for offer in self.offers.values_mut().filter(|offer| offer.call_id == call_id) {
+            offer.pop = pop.clone();
+        }
+        if let Some(call) = self.calls.get_mut(&call_id) {
+            call.pop = pop.clone();
+        }
+    }
+}

@@ -1,0 +1,137 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::ws::Utf8Bytes;
+use cti_base::{AgentName, QueueName, TenantId};
+use cti_switch::live::{AgentLive, Live, QueueLive};
+
+use crate::hub::{LiveWatch, encode};
+use crate::protocol::{LiveDelta, LiveFilter, Topic, TopicFrame};
+
+/// At most twice a second (desktop.md 7).
+pub const SEND_EVERY: Duration = Duration::from_millis(500);
+/// With nothing new, the time alone is sent this often.
+const TIME_EVERY: Duration = Duration::from_secs(2);
+
+/// Where the figures of a tenant come from.
+pub struct Source {
+    pub live: LiveWatch,
+    pub tenant: TenantId,
+}
+
+impl Source {
+    fn now(&self) -> Option<Arc<Live>> {
+        self.live.borrow().get(&self.tenant).cloned()
+    }
+}
+
+/// One socket's subscription to `live`: what it was last sent.
+pub struct Subscription {
+    filter: LiveFilter,
+    rev: u32,
+    sent: Option<(Instant, Arc<Live>)>,
+}
+
+impl Subscription {
+    pub fn new(filter: LiveFilter) -> Self {
+        Self { filter, rev: 0, sent: None }
+    }
+
+    /// The next frame, if one is due.
+    pub fn next(&mut self, source: &Source) -> Option<Utf8Bytes> {
+        let live = source.now().unwrap_or_default();
+        let delta = self.delta(&live);
+        let is_empty = delta.queues.is_empty()
+            && delta.agents.is_empty()
+            && delta.gone_queues.is_empty()
+            && delta.gone_agents.is_empty();
+        let recent = self.sent.as_ref().is_some_and(|(at, _)| at.elapsed() < TIME_EVERY);
+        if is_empty && !delta.full && recent {
+            return None;
+        }
+        self.rev += 1;
+        self.sent = Some((Instant::now(), live));
+        Some(encode(&TopicFrame { topic: Topic::Live, rev: self.rev, d: delta }))
+    }
+
+    fn delta(&self, live: &Live) -> LiveDelta {
+        let before = self.sent.as_ref().map(|(_, live)| live.as_ref());
+        let (queues, gone_queues) = changed(
+            before.map(|l| l.queues.as_slice()),
+            &live.queues,
+            |q: &QueueLive| &q.name,
+            |name| self.wants_queue(name),
+        );
+        let (agents, gone_agents) = changed(
+            before.map(|l| l.agents.as_slice()),
+            &live.agents,
+            |a: &AgentLive| &a.name,
+            |name| self.wants_agent(name),
+        );
+        LiveDelta { at_ms: live.at_ms, full: before.is_none(), queues, agents, gone_queues, gone_agents }
+    }
+
+    fn wants_queue(&self, name: &QueueName) -> bool {
+        self.filter.queues.as_ref().is_none_or(|names| names.contains(name))
+    }
+
+    fn wants_agent(&self, name: &AgentName) -> bool {
+        self.filter.agents.as_ref().is_none_or(|names| names.contains(name))
+    }
+}
+
+/// The wanted entries that are new or different, and the names that are gone.
+fn changed<T: Clone + PartialEq, N: Clone + Ord>(
+    before: Option<&[T]>,
+    after: &[T],
+    name: impl Fn(&T) -> &N,
+    wants: impl Fn(&N) -> bool,
+) -> (Vec<T>, Vec<N>) {
+    let old: BTreeMap<&N, &T> = before.unwrap_or_default().iter().map(|entry| (name(entry), entry)).collect();
+    let new: BTreeMap<&N, &T> = after.iter().map(|entry| (name(entry), entry)).collect();
+    let different = after.iter().filter(|entry| wants(name(entry)) && old.get(name(entry)) != Some(entry));
+    let gone = old.keys().filter(|n| wants(n) && !new.contains_key(*n));
+    (different.cloned().collect(), gone.map(|n| (*n).clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(name: &str, waiting: u32) -> QueueLive {
+        QueueLive {
+            name: name.into(),
+            waiting,
+            longest_wait_ms: 0,
+            offered: 0,
+            answered: 0,
+            abandoned: 0,
+            service_level: None,
+            agents_ready: 0,
+            agents_staffed: 0,
+        }
+    }
+
+    #[test]
+    fn after_the_first_only_changes_are_sent() {
+        let live = |queues| Live { at_ms: 1, queues, ..Live::default() };
+        let mut subscription = Subscription::new(LiveFilter::default());
+        let first = live(vec![queue("a", 0), queue("b", 0)]);
+        let delta = subscription.delta(&first);
+        assert!(delta.full && delta.queues.len() == 2);
+        subscription.sent = Some((Instant::now(), Arc::new(first)));
+        let delta = subscription.delta(&live(vec![queue("a", 1), queue("c", 0)]));
+        assert!(!delta.full);
+        assert_eq!(delta.queues, [queue("a", 1), queue("c", 0)]);
+        assert_eq!(delta.gone_queues, [QueueName::from("b")]);
+    }
+
+    #[test]
+    fn a_filter_names_what_is_wanted() {
+        let filter = LiveFilter { queues: Some(vec!["b".into()]), agents: None };
+        let delta =
+            Subscription::new(filter).delta(&Live { queues: vec![queue("a", 0), queue("b", 0)], ..Live::default() });
+        assert_eq!(delta.queues, [queue("b", 0)]);
+    }
+}
