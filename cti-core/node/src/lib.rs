@@ -4,8 +4,11 @@
 //! configuration, `wiring` connects the shells through bounded channels, `switch_task` owns the one
 //! [`cti_switch::Engine`] and carries out its effects.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod journal;
+pub mod logging;
 pub mod media_worker;
+pub mod metrics;
 pub mod phone;

@@ -1,0 +1,335 @@
+//! The figures of contract.md ("Metrics") and their own listener.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use cti_base::TenantId;
+use cti_switch::desk::{AgentState, CallState};
+use cti_switch::live::Live;
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// What everyone reads of the switch: each tenant's live state, published, never queried.
+pub type LiveWatch = watch::Receiver<Arc<BTreeMap<TenantId, Arc<Live>>>>;
+
+/// Upper bounds of the latency histograms, seconds.
+const LATENCY_BUCKETS: [f64; 13] =
+    [0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.5, 2.0];
+/// Upper bounds of `zongji_queue_wait_seconds`.
+const WAIT_BUCKETS: [f64; 12] = [0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0];
+
+/// The methods counted by name; any other is `OTHER`.
+pub const METHODS: [&str; 14] = [
+    "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "NOTIFY", "SUBSCRIBE", "INFO", "UPDATE", "PRACK", "REFER",
+    "MESSAGE", "OTHER",
+];
+
+/// Every figure, cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Registry,
+    pub calls_total: IntCounterVec,
+    calls_active: IntGaugeVec,
+    queue_waiting: IntGaugeVec,
+    agents: IntGaugeVec,
+    pub queue_wait_seconds: Histogram,
+    pub setup_seconds: Histogram,
+    pub pop_seconds: Histogram,
+    pub recordings_active: IntGauge,
+    pub recording_bytes_total: IntCounter,
+    pub recording_errors_total: IntCounterVec,
+    rtp_in: IntCounter,
+    rtp_out: IntCounter,
+    pub rtp_lost_total: IntCounter,
+    sip_in: Arc<[IntCounter]>,
+    sip_out: Arc<[IntCounter]>,
+    pub sip_rejected_total: IntCounterVec,
+    pub journal_lag_seconds: Gauge,
+    /// Inputs that found their queue to the switch full, by queue.
+    pub inputs_dropped_total: IntCounterVec,
+    pub frames_refused_total: IntCounterVec,
+    /// The label values in use by the gauges, so that what is gone is set to nought.
+    seen: Arc<std::sync::Mutex<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    calls: BTreeSet<(String, &'static str)>,
+    agents: BTreeSet<(String, &'static str)>,
+    queues: BTreeSet<(String, String)>,
+}
+
+impl Metrics {
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let sip = counters(&registry, "zongji_sip_messages_total", "SIP messages by method and direction", &["method", "dir"])?;
+        let by_method = |dir: &str| METHODS.iter().map(|method| sip.with_label_values(&[*method, dir])).collect();
+        let rtp = counters(&registry, "zongji_rtp_packets_total", "RTP packets of ended legs by direction", &["dir"])?;
+        Ok(Self {
+            calls_total: counters(
+                &registry,
+                "zongji_calls_total",
+                "Ended calls by tenant, direction and outcome",
+                &["tenant", "direction", "outcome"],
+            )?,
+            calls_active: gauges(&registry, "zongji_calls_active", "Calls by tenant and state", &["tenant", "state"])?,
+            queue_waiting: gauges(&registry, "zongji_queue_waiting", "Waiting callers by queue", &["tenant", "queue"])?,
+            agents: gauges(&registry, "zongji_agents", "Agents by tenant and state", &["tenant", "state"])?,
+            queue_wait_seconds: histogram(
+                &registry,
+                "zongji_queue_wait_seconds",
+                "From queued to answered or ended",
+                &WAIT_BUCKETS,
+            )?,
+            setup_seconds: histogram(
+                &registry,
+                "zongji_setup_seconds",
+                "From an INVITE in to the INVITE out or the answer that it leads to",
+                &LATENCY_BUCKETS,
+            )?,
+            pop_seconds: histogram(
+                &registry,
+                "zongji_pop_seconds",
+                "From an offer to its frame written to the agent's socket",
+                &LATENCY_BUCKETS,
+            )?,
+            recordings_active: registered(&registry, IntGauge::new("zongji_recordings_active", "Recordings being written")?)?,
+            recording_bytes_total: registered(
+                &registry,
+                IntCounter::new("zongji_recording_bytes_total", "Bytes of sealed recordings")?,
+            )?,
+            recording_errors_total: counters(
+                &registry,
+                "zongji_recording_errors_total",
+                "Recordings that failed or lost audio, by reason",
+                &["reason"],
+            )?,
+            rtp_in: rtp.with_label_values(&["in"]),
+            rtp_out: rtp.with_label_values(&["out"]),
+            rtp_lost_total: registered(
+                &registry,
+                IntCounter::new("zongji_rtp_lost_total", "RTP packets of ended legs that never came, by sequence number")?,
+            )?,
+            sip_in: by_method("in"),
+            sip_out: by_method("out"),
+            sip_rejected_total: counters(
+                &registry,
+                "zongji_sip_rejected_total",
+                "SIP messages and calls refused before they became anything, by reason",
+                &["reason"],
+            )?,
+            journal_lag_seconds: registered(
+                &registry,
+                Gauge::new("zongji_journal_lag_seconds", "Age of the oldest fact that is not in the journal yet")?,
+            )?,
+            inputs_dropped_total: counters(
+                &registry,
+                "zongji_inputs_dropped_total",
+                "Inputs that found their queue to the switch full, by queue",
+                &["queue"],
+            )?,
+            frames_refused_total: counters(
+                &registry,
+                "zongji_frames_refused_total",
+                "Frames and requests of clients refused for their form, by reason",
+                &["reason"],
+            )?,
+            seen: Arc::default(),
+            registry,
+        })
+    }
+
+    /// Counts one SIP message by its bytes: a request by its method, an answer by its CSeq's.
+    pub fn sip_message(&self, incoming: bool, bytes: &[u8]) {
+        let counters = if incoming { &self.sip_in } else { &self.sip_out };
+        counters[method_index(bytes)].inc();
+    }
+
+    /// The packets of a leg that closed.
+    pub fn leg_closed(&self, stats: &cti_media::LegStats) {
+        self.rtp_in.inc_by(stats.packets_in);
+        self.rtp_out.inc_by(stats.packets_out);
+        self.rtp_lost_total.inc_by(stats.lost_in);
+    }
+
+    /// Sets the gauges that follow the live state.
+    pub fn observe_live(&self, live: &BTreeMap<TenantId, Arc<Live>>) {
+        let mut calls: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
+        let mut agents = calls.clone();
+        let mut queues: BTreeMap<(String, String), i64> = BTreeMap::new();
+        for (tenant, live) in live {
+            for call in &live.calls {
+                *calls.entry((tenant.to_string(), call_state(call.state))).or_default() += 1;
+            }
+            for agent in &live.agents {
+                *agents.entry((tenant.to_string(), agent_state(agent.state))).or_default() += 1;
+            }
+            for queue in &live.queues {
+                queues.insert((tenant.to_string(), queue.name.to_string()), i64::from(queue.waiting));
+            }
+        }
+        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        settle(&self.calls_active, &mut seen.calls, calls);
+        settle(&self.agents, &mut seen.agents, agents);
+        settle(&self.queue_waiting, &mut seen.queues, queues);
+    }
+
+    /// Prometheus text.
+    pub fn render(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "the metrics could not be written out");
+        }
+        text
+    }
+}
+
+/// Serves `/metrics` until the task is dropped; the gauges are brought up to date when asked for.
+pub async fn serve(listener: TcpListener, metrics: Metrics, live: LiveWatch) -> std::io::Result<()> {
+    let router = Router::new().route("/metrics", get(scrape)).with_state((metrics, live));
+    axum::serve(listener, router).await
+}
+
+/// Binds the metrics' own listener.
+pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
+    TcpListener::bind(listen).await
+}
+
+async fn scrape(State((metrics, live)): State<(Metrics, LiveWatch)>) -> impl IntoResponse {
+    let now = live.borrow().clone();
+    metrics.observe_live(&now);
+    ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics.render())
+}
+
+/// How long a sealed value took, for the histograms.
+pub fn seconds(duration: Duration) -> f64 {
+    duration.as_secs_f64()
+}
+
+fn settle<L: AsRef<str> + Ord + Clone>(
+    gauges: &IntGaugeVec,
+    seen: &mut BTreeSet<(String, L)>,
+    values: BTreeMap<(String, L), i64>,
+) {
+    for key in seen.iter().filter(|key| !values.contains_key(*key)) {
+        gauges.with_label_values(&[key.0.as_str(), key.1.as_ref()]).set(0);
+    }
+    for (key, value) in values {
+        gauges.with_label_values(&[key.0.as_str(), key.1.as_ref()]).set(value);
+        seen.insert(key);
+    }
+}
+
+fn registered<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    registered(registry, Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))?)
+}
+
+fn method_index(bytes: &[u8]) -> usize {
+    let other = METHODS.len() - 1;
+    let method = if bytes.starts_with(b"SIP/") { cseq_method(bytes) } else { bytes.split(|byte| *byte == b' ').next() };
+    let method = method.unwrap_or_default();
+    METHODS.iter().position(|known| known.as_bytes() == method).unwrap_or(other)
+}
+
+/// The method in an answer's CSeq line, without reading the rest.
+fn cseq_method(bytes: &[u8]) -> Option<&[u8]> {
+    let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.trim_ascii());
+    let line = lines.find(|line| line.len() > 5 && line[..5].eq_ignore_ascii_case(b"cseq:"))?;
+    line.rsplit(|byte| *byte == b' ' || *byte == b'\t').next()
+}
+
+const fn call_state(state: CallState) -> &'static str {
+    match state {
+        CallState::Ivr => "ivr",
+        CallState::Queued => "queued",
+        CallState::Offering => "offering",
+        CallState::Dialing => "dialing",
+        CallState::Talking => "talking",
+        CallState::Held => "held",
+        CallState::Consulting => "consulting",
+        CallState::Conference => "conference",
+        CallState::Parked => "parked",
+        CallState::Ended => "ended",
+    }
+}
+
+const fn agent_state(state: AgentState) -> &'static str {
+    match state {
+        AgentState::Offline => "offline",
+        AgentState::Ready => "ready",
+        AgentState::Offered => "offered",
+        AgentState::Talking => "talking",
+        AgentState::Wrapup => "wrapup",
+        AgentState::Break => "break",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cti_switch::live::QueueLive;
+
+    fn text(metrics: &Metrics) -> String {
+        String::from_utf8(metrics.render()).expect("text")
+    }
+
+    #[test]
+    fn sip_messages_are_counted_by_method_and_direction() {
+        let metrics = Metrics::new().expect("names are valid");
+        metrics.sip_message(true, b"INVITE sip:1@h SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\n");
+        metrics.sip_message(false, b"SIP/2.0 200 OK\r\nVia: x\r\ncseq:  12   BYE \r\n\r\n");
+        metrics.sip_message(false, b"SIP/2.0 200 OK\r\n\r\n");
+        metrics.sip_message(true, b"\0\0");
+        let text = text(&metrics);
+        let check = |line: &str| assert!(text.lines().any(|l| l == line), "no {line} in {text}");
+        check("zongji_sip_messages_total{dir=\"in\",method=\"INVITE\"} 1");
+        check("zongji_sip_messages_total{dir=\"out\",method=\"BYE\"} 1");
+        check("zongji_sip_messages_total{dir=\"out\",method=\"OTHER\"} 1");
+        check("zongji_sip_messages_total{dir=\"in\",method=\"OTHER\"} 1");
+        check("zongji_sip_messages_total{dir=\"in\",method=\"ACK\"} 0");
+    }
+
+    #[test]
+    fn a_gauge_whose_label_is_gone_is_nought() {
+        let metrics = Metrics::new().expect("names are valid");
+        let queue = QueueLive {
+            name: "repair".into(),
+            waiting: 3,
+            longest_wait_ms: 0,
+            offered: 0,
+            answered: 0,
+            abandoned: 0,
+            service_level: None,
+            agents_ready: 0,
+            agents_staffed: 0,
+        };
+        let live = Live { queues: vec![queue], ..Live::default() };
+        metrics.observe_live(&BTreeMap::from([(TenantId::from("acme"), Arc::new(live))]));
+        assert!(text(&metrics).contains("zongji_queue_waiting{queue=\"repair\",tenant=\"acme\"} 3"));
+        metrics.observe_live(&BTreeMap::new());
+        assert!(text(&metrics).contains("zongji_queue_waiting{queue=\"repair\",tenant=\"acme\"} 0"));
+    }
+}
