@@ -43,6 +43,31 @@ fn every_statement_names_its_tenant() {
     }
 }
 
+/// SQLite plans without knowing how many rows there are: what names more than its tenant must have an index for it.
+#[test]
+fn no_statement_reads_all_rows_of_a_tenant_but_lists_and_searches() {
+    let lists = ["customers::", "audit::LIST", "cases::LIST", "users::"];
+    db::runtime().block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::connect(&format!("sqlite:{}/a.db", folder.path().display())).await.expect("SQLite");
+        let Store::Sqlite { read, .. } = &store else { panic!("the kind asked for") };
+        let mut planned = 0;
+        for statement in zongji_sql::statements() {
+            let name = statement.name.trim_start_matches("zongji_sql::");
+            if lists.iter().any(|l| name == *l || (l.ends_with("::") && name.starts_with(l))) {
+                continue;
+            }
+            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {}", statement.sql));
+            for row in sqlx::query(explain).fetch_all(read).await.expect(name) {
+                let step: String = row.get("detail");
+                assert!(!step.ends_with("(tenant=?)") && !step.ends_with("(tenant=? AND id<?)"), "{name}: {step}");
+                planned += 1;
+            }
+        }
+        assert!(planned > 60, "only {planned} steps");
+    });
+}
+
 #[test]
 fn migrations_run_twice_change_nothing_and_a_later_schema_is_refused() {
     both(|store| async move {

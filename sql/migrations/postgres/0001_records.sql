@@ -70,8 +70,8 @@ CREATE TABLE contacts (
     version BIGINT NOT NULL,
     PRIMARY KEY (tenant, id)
 );
-CREATE INDEX contacts_by_customer ON contacts (tenant, customer_id);
-CREATE INDEX contacts_by_tail ON contacts (tenant, tail);
+CREATE INDEX contacts_by_customer ON contacts (tenant, customer_id, id);
+CREATE INDEX contacts_by_tail ON contacts (tenant, tail, customer_id);
 
 CREATE TABLE products (
     tenant TEXT NOT NULL,
@@ -84,8 +84,8 @@ CREATE TABLE products (
     version BIGINT NOT NULL,
     PRIMARY KEY (tenant, id)
 );
-CREATE INDEX products_by_customer ON products (tenant, customer_id);
-CREATE INDEX products_by_serial ON products (tenant, serial);
+CREATE INDEX products_by_customer ON products (tenant, customer_id, id);
+CREATE INDEX products_by_serial ON products (tenant, serial, id);
 
 CREATE TABLE case_numbers (
     tenant TEXT NOT NULL PRIMARY KEY,
@@ -115,7 +115,7 @@ CREATE TABLE cases (
 );
 CREATE UNIQUE INDEX cases_by_number ON cases (tenant, number);
 CREATE INDEX cases_by_customer ON cases (tenant, customer_id, id);
-CREATE INDEX cases_by_call ON cases (tenant, call_id);
+CREATE INDEX cases_by_call ON cases (tenant, call_id, id);
 
 CREATE TABLE case_events (
     tenant TEXT NOT NULL,
@@ -213,7 +213,7 @@ CREATE TABLE recordings (
     started_ms BIGINT NOT NULL,
     PRIMARY KEY (tenant, id)
 );
-CREATE INDEX recordings_by_call ON recordings (tenant, call_id);
+CREATE INDEX recordings_by_call ON recordings (tenant, call_id, id);
 
 CREATE TABLE projections (
     name TEXT NOT NULL PRIMARY KEY,
