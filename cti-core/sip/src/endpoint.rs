@@ -1,10 +1,15 @@
-#![allow(unused_variables, clippy::unimplemented, reason = "the surface first")]
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
 
+use crate::digest::Algorithm;
+use crate::registrar::Registrar;
+use crate::registration::Registrations;
+use crate::session::Sessions;
+use crate::stack::{Stack, Timer, User};
+use crate::wire::Uri;
 use crate::{ConnectionId, Event, Flow, Packet, RegistrationId, SessionId, Transmit, Transport};
 
 /// Which digest algorithms a challenge offers (RFC 3261 22, RFC 8760).
@@ -34,13 +39,40 @@ pub struct EndpointConfig {
     pub registrations_max: usize,
 }
 
-/// A phone that may register: HA1 = H(user:realm:secret) in lower-case hex for both algorithms.
+/// A phone that may register: HA1 = H(user:realm:secret) in lower-case hex for both algorithms. Make it by `with_secret`.
 #[derive(Clone)]
 pub struct Account {
     pub tenant: String,
     pub user: String,
     pub ha1_md5: String,
     pub ha1_sha256: String,
+    /// The same for a digest whose user is `user@tenant`.
+    pub qualified_ha1_md5: String,
+    pub qualified_ha1_sha256: String,
+}
+
+impl Account {
+    /// `realm` must be the endpoint's.
+    pub fn with_secret(tenant: &str, user: &str, realm: &str, secret: &str) -> Self {
+        let qualified = format!("{user}@{tenant}");
+        Self {
+            tenant: tenant.to_owned(),
+            user: user.to_owned(),
+            ha1_md5: Algorithm::Md5.hash(&[user, realm, secret]),
+            ha1_sha256: Algorithm::Sha256.hash(&[user, realm, secret]),
+            qualified_ha1_md5: Algorithm::Md5.hash(&[&qualified, realm, secret]),
+            qualified_ha1_sha256: Algorithm::Sha256.hash(&[&qualified, realm, secret]),
+        }
+    }
+
+    pub(crate) fn ha1(&self, algorithm: Algorithm, username: &str) -> &str {
+        match (algorithm, username == self.user) {
+            (Algorithm::Md5, true) => &self.ha1_md5,
+            (Algorithm::Md5, false) => &self.qualified_ha1_md5,
+            (Algorithm::Sha256, true) => &self.ha1_sha256,
+            (Algorithm::Sha256, false) => &self.qualified_ha1_sha256,
+        }
+    }
 }
 
 /// Where an outbound request goes.
@@ -75,118 +107,178 @@ pub struct RegisterRequest {
     pub expires_s: u32,
 }
 
-pub struct Endpoint {}
+pub struct Endpoint {
+    pub(crate) stack: Stack,
+    pub(crate) sessions: Sessions,
+    pub(crate) registrar: Registrar,
+    pub(crate) registrations: Registrations,
+}
 
 impl Endpoint {
     pub fn new(config: EndpointConfig, rng: Rng) -> Self {
-        unimplemented!()
+        let mut stack = Stack::new(config, rng);
+        let registrar = Registrar::new(&mut stack);
+        Self { stack, sessions: Sessions::new(), registrar, registrations: Registrations::default() }
     }
 
     // Inputs.
 
     pub fn handle_packet(&mut self, now: Timestamp, packet: Packet) {
-        unimplemented!()
+        self.receive(now, &packet);
     }
 
     /// Fires what is due at `now`.
     pub fn handle_deadline(&mut self, now: Timestamp) {
-        unimplemented!()
+        while let Some(timer) = self.stack.timers.pop_due(now) {
+            match timer {
+                Timer::Client(id, letter) => {
+                    if let Some(user) = self.stack.fire_client(now, id, letter) {
+                        self.unanswered(now, user, TIMED_OUT);
+                    }
+                }
+                Timer::Server(id, letter) => self.stack.fire_server(now, id, letter),
+                Timer::Session(id, timer) => self.sessions.fire(&mut self.stack, now, id, timer),
+                Timer::Binding(number) => self.registrar.expire(&mut self.stack, number),
+                Timer::Registration(id) => self.registrations.fire(&mut self.stack, now, id),
+            }
+        }
     }
 
     /// A stream could not be opened or written: transactions on it fail as RFC 3261 17 says.
     pub fn transport_failed(&mut self, now: Timestamp, flow: Flow) {
-        unimplemented!()
+        for user in self.stack.fail_remote(flow) {
+            self.unanswered(now, user, UNREACHABLE);
+        }
     }
 
     /// A stream closed: later in-dialog requests open a new one.
-    pub fn connection_closed(&mut self, now: Timestamp, connection: ConnectionId) {
-        unimplemented!()
+    pub fn connection_closed(&mut self, _now: Timestamp, connection: ConnectionId) {
+        self.stack.closed(connection);
     }
 
     /// Replaces the accounts of one tenant. Registrations of accounts that are gone end.
     pub fn set_accounts(&mut self, tenant: &str, accounts: Vec<Account>) {
-        unimplemented!()
+        self.registrar.set_accounts(&mut self.stack, tenant, accounts);
     }
 
     // Sessions. A method on a session that is over does nothing.
 
     pub fn invite(&mut self, now: Timestamp, request: InviteRequest) -> SessionId {
-        unimplemented!()
+        self.sessions.invite(&mut self.stack, now, request)
     }
 
     /// 180 without SDP, 183 with it.
     pub fn ring(&mut self, now: Timestamp, session: SessionId, sdp: Option<Bytes>) {
-        unimplemented!()
+        self.sessions.ring(&mut self.stack, now, session, sdp);
     }
 
     /// 200 with `sdp`, repeated until its ACK.
     pub fn accept(&mut self, now: Timestamp, session: SessionId, sdp: Bytes) {
-        unimplemented!()
+        self.sessions.accept(&mut self.stack, now, session, &sdp);
     }
 
     /// A final answer of 300 to 699. `Retry-After` is added to 503.
     pub fn reject(&mut self, now: Timestamp, session: SessionId, code: u16) {
-        unimplemented!()
+        self.sessions.reject(&mut self.stack, now, session, code);
     }
 
     /// Ends the session whatever its state: CANCEL, BYE (after the ACK where it must), or 487 to an unanswered INVITE of
     /// the peer's. `Event::Ended { Local }` or `Event::Failed` follows when the peer agreed or timed out.
     pub fn hangup(&mut self, now: Timestamp, session: SessionId, q850: Option<u8>) {
-        unimplemented!()
+        self.sessions.hangup(&mut self.stack, now, session, q850);
     }
 
     /// A re-INVITE with `sdp`. One at a time; glare is tried again after the delay of RFC 3261 14.1.
     pub fn reoffer(&mut self, now: Timestamp, session: SessionId, sdp: Bytes) {
-        unimplemented!()
+        self.sessions.reoffer(&mut self.stack, now, session, sdp);
     }
 
     pub fn accept_reoffer(&mut self, now: Timestamp, session: SessionId, sdp: Bytes) {
-        unimplemented!()
+        self.sessions.accept_reoffer(&mut self.stack, now, session, &sdp);
     }
 
     pub fn reject_reoffer(&mut self, now: Timestamp, session: SessionId, code: u16) {
-        unimplemented!()
+        self.sessions.reject_reoffer(&mut self.stack, now, session, code);
     }
 
     /// NOTIFY `Event: talk` within the session's early dialog: asks a phone that rings to answer. `Event::Failed` does not
     /// follow if it can not; returns false if the phone's Allow-Events does not have `talk` or there is no dialog yet.
     pub fn notify_talk(&mut self, now: Timestamp, session: SessionId) -> bool {
-        unimplemented!()
+        self.sessions.notify_talk(&mut self.stack, now, session)
     }
 
+    /// Keeps a registration: renewed at 80 % of its time, tried again after a failure, each with an `Event::RegisterResult`.
     pub fn register(&mut self, now: Timestamp, request: RegisterRequest) -> RegistrationId {
-        unimplemented!()
+        self.registrations.register(&mut self.stack, now, request)
+    }
+
+    /// Takes a registration back; `Event::RegisterResult` with `Ok(0)` or the refusal follows, and nothing after it.
+    pub fn unregister(&mut self, now: Timestamp, registration: RegistrationId) {
+        self.registrations.unregister(&mut self.stack, now, registration);
     }
 
     // Queries.
 
     /// Where a registered phone is reached, newest contact first.
     pub fn contacts_of(&self, tenant: &str, user: &str) -> Vec<Target> {
-        unimplemented!()
+        self.registrar.contacts_of(&self.stack, tenant, user)
     }
 
-    /// A target from a SIP URI whose host is an address: transport and port by RFC 3263 4 without DNS.
+    /// A target from a SIP URI whose host is an address: transport and port by RFC 3263 4 without DNS. `None` too where
+    /// nothing listens on that transport.
     pub fn target_of(&self, uri: &str) -> Option<Target> {
-        unimplemented!()
+        let (transport, remote) = Uri::parse(uri).ok()?.address()?;
+        let flow = match transport {
+            Some(transport) => self.stack.flow_to(transport, remote)?,
+            None => [Transport::Udp, Transport::Tcp].into_iter().find_map(|kind| self.stack.flow_to(kind, remote))?,
+        };
+        Some(Target { uri: uri.to_owned(), flow })
     }
 
-    /// The request URI's user, the flow, and whether the INVITE of this session came from a registered account.
+    /// Sessions that are not over.
     pub fn sessions(&self) -> usize {
-        unimplemented!()
+        self.sessions.len()
+    }
+
+    /// Transactions that are not over; each ends by itself within 64*T1 of its last message.
+    pub fn transactions(&self) -> usize {
+        self.stack.transactions()
+    }
+
+    /// Contacts registered here.
+    pub fn registered(&self) -> usize {
+        self.registrar.len()
     }
 
     // Outputs.
 
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        unimplemented!()
+        self.stack.transmits.pop_front()
     }
 
     pub fn poll_event(&mut self) -> Option<Event> {
-        unimplemented!()
+        self.stack.events.pop_front()
     }
 
     /// When `handle_deadline` is due next; `None` when nothing waits.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        unimplemented!()
+        self.stack.timers.next()
+    }
+
+    fn unanswered(&mut self, now: Timestamp, user: User, code: u16) {
+        let Self { stack, sessions, registrations, .. } = self;
+        match user {
+            User::Invite(id) => sessions.invite_failed(stack, id, code),
+            User::Reinvite(id) => sessions.reinvite_failed(stack, now, id, code),
+            User::Bye(id) => sessions.bye_answered(stack, now, id, code, None),
+            User::Notify(id) => sessions.notify_answered(id, code),
+            User::Registration(id) => registrations.failed(stack, now, id, code),
+            User::Nobody => {}
+        }
     }
 }
+
+/// RFC 3261 8.1.3.1: no answer by timer B or F.
+const TIMED_OUT: u16 = 408;
+/// RFC 3261 8.1.3.1: the transport failed.
+const UNREACHABLE: u16 = 503;

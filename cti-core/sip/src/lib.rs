@@ -5,9 +5,20 @@
 //! clock or draws randomness: **call a method of [`Endpoint`] with `now`, then drain `poll_transmit` and `poll_event`
 //! until both are empty, then sleep until `poll_deadline`.**
 
+mod dialog;
+mod digest;
 mod endpoint;
 mod event;
 mod flow;
+mod receive;
+mod registrar;
+mod registration;
+mod reply;
+mod session;
+mod stack;
+mod timer;
+mod transaction;
+pub mod wire;
 
 pub use endpoint::{Account, DigestPolicy, Endpoint, EndpointConfig, InviteRequest, RegisterRequest, Target};
 pub use event::{EndCause, Event, InboundInvite, Party, RegistrationId, RejectReason, SessionId};

@@ -1,0 +1,280 @@
+//! INVITE sessions: a dialog, its INVITE usage and what is under way within it.
+
+mod called;
+mod calling;
+mod within;
+
+pub use calling::{AUTH_TRIES_MAX, answer_challenge};
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cti_base::Timestamp;
+
+use crate::dialog::Dialog;
+use crate::stack::{ClientId, ServerId, SessionTimer, Stack, Timer, User};
+use crate::timer::TimerKey;
+use crate::transaction::ClientKind;
+use crate::wire::{Builder, Message};
+use crate::{EndCause, Event, Flow, InviteRequest, SessionId};
+
+/// What we understand, for Allow (RFC 3261 20.5).
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE";
+/// Events of NOTIFY that a phone of ours understands (RFC 6665 8.2.2).
+pub const ALLOW_EVENTS: &str = "talk, hold";
+pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
+
+/// Answered calls whose ACK has not come. Beyond it new INVITEs get 503: callers that never acknowledge can not pile up.
+pub const UNACKED_MAX: usize = 8_192;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Our INVITE has no final answer.
+    Calling,
+    /// Their INVITE has no final answer of ours.
+    Called,
+    /// A 2xx was sent or received.
+    Talking,
+    /// Our BYE is on its way; the session ends with its answer.
+    Ending,
+}
+
+/// Why a session with a BYE on its way ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Cause(EndCauseKind),
+    /// The 2xx of a call that we had cancelled already.
+    Cancelled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EndCauseKind {
+    Local,
+    NoAck,
+}
+
+/// An INVITE or UPDATE of the peer's that is not done.
+struct Incoming {
+    request: Box<Message>,
+    flow: Flow,
+    server: ServerId,
+    /// Our 2xx with the interval after which it goes out again.
+    sent: Option<(Bytes, Duration)>,
+}
+
+/// Our own re-INVITE.
+struct Outgoing {
+    client: ClientId,
+    cseq: u32,
+    sdp: Bytes,
+    tries: u8,
+}
+
+#[derive(Default)]
+struct Slots {
+    repeat: Option<TimerKey>,
+    ack_wait: Option<TimerKey>,
+    refresh: Option<TimerKey>,
+    glare: Option<TimerKey>,
+    cancel_wait: Option<TimerKey>,
+}
+
+pub struct Session {
+    id: SessionId,
+    phase: Phase,
+    dialog: Dialog,
+    we_called: bool,
+    /// What our INVITE is made of, until its final answer.
+    request: Option<Box<InviteRequest>>,
+    invite: Option<ClientId>,
+    auth_tries: u8,
+    credentials: Option<(String, String)>,
+    /// A provisional answer came, so CANCEL may go (RFC 3261 9.1).
+    provisional: bool,
+    hangup: Option<Hangup>,
+    incoming: Option<Incoming>,
+    /// The last provisional answer of ours.
+    ringing: Option<(u16, Bytes)>,
+    outgoing: Option<Outgoing>,
+    /// A re-INVITE that waits for its turn.
+    queued: Option<Bytes>,
+    reoffer_tries: u8,
+    talk_allowed: bool,
+    unacked: bool,
+    ending: Ending,
+    bye_tries: u8,
+    slots: Slots,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Hangup {
+    q850: Option<u8>,
+    cancel_sent: bool,
+}
+
+/// Every session, by its id and by our tag.
+pub struct Sessions {
+    all: BTreeMap<SessionId, Session>,
+    by_tag: BTreeMap<String, SessionId>,
+    unacked: usize,
+}
+
+impl Sessions {
+    pub const fn new() -> Self {
+        Self { all: BTreeMap::new(), by_tag: BTreeMap::new(), unacked: 0 }
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn is_full(&self, stack: &Stack) -> bool {
+        self.all.len() >= stack.config.sessions_max || self.unacked >= UNACKED_MAX || stack.is_full()
+    }
+
+    /// The session of a request within a dialog: our tag, the Call-ID and the peer's tag must agree (RFC 3261 12.2.2).
+    pub fn find(&self, message: &Message) -> Option<SessionId> {
+        let id = *self.by_tag.get(message.to.tag()?)?;
+        let dialog = &self.all.get(&id)?.dialog;
+        let same = dialog.call_id == message.call_id
+            && (dialog.remote_tag == message.from.tag().unwrap_or("") || dialog.remote_tag.is_empty());
+        same.then_some(id)
+    }
+
+    pub fn fire(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, timer: SessionTimer) {
+        match timer {
+            SessionTimer::Repeat => self.repeat_answer(stack, now, id),
+            SessionTimer::AckWait => self.ack_missing(stack, now, id),
+            SessionTimer::Refresh => self.refresh_ringing(stack, now, id),
+            SessionTimer::Glare => self.retry_reoffer(stack, now, id),
+            SessionTimer::CancelWait => self.give_up(stack, id),
+        }
+    }
+
+    fn insert(&mut self, stack: &mut Stack, dialog: Dialog, phase: Phase) -> SessionId {
+        let id = SessionId(stack.next_number());
+        self.by_tag.insert(dialog.local_tag.clone(), id);
+        let session = Session {
+            id,
+            phase,
+            dialog,
+            we_called: phase == Phase::Calling,
+            request: None,
+            invite: None,
+            auth_tries: 0,
+            credentials: None,
+            provisional: false,
+            hangup: None,
+            incoming: None,
+            ringing: None,
+            outgoing: None,
+            queued: None,
+            reoffer_tries: 0,
+            talk_allowed: false,
+            unacked: false,
+            ending: Ending::Cause(EndCauseKind::Local),
+            bye_tries: 0,
+            slots: Slots::default(),
+        };
+        self.all.insert(id, session);
+        id
+    }
+
+    /// Forgets a session, with its timers. Transactions still under way end by themselves.
+    fn remove(&mut self, stack: &mut Stack, id: SessionId) -> Option<Session> {
+        let mut session = self.all.remove(&id)?;
+        self.by_tag.remove(&session.dialog.local_tag);
+        let Slots { repeat, ack_wait, refresh, glare, cancel_wait } = &mut session.slots;
+        for slot in [repeat, ack_wait, refresh, glare, cancel_wait] {
+            stack.timers.cancel(slot);
+        }
+        if session.unacked {
+            self.unacked -= 1;
+        }
+        Some(session)
+    }
+
+    fn finish(&mut self, stack: &mut Stack, id: SessionId, event: Event) {
+        if self.remove(stack, id).is_some() {
+            stack.emit(event);
+        }
+    }
+
+    fn fail(&mut self, stack: &mut Stack, id: SessionId, code: u16, reason: &str) {
+        self.finish(stack, id, Event::Failed { session: id, code, reason: reason.to_owned() });
+    }
+}
+
+impl Session {
+    /// Sends a request within the dialog; `complete` adds its own lines and body.
+    fn send_within(
+        &mut self,
+        stack: &mut Stack,
+        now: Timestamp,
+        method: rsip::Method,
+        user: User,
+        complete: impl FnOnce(&Stack, &Flow, Builder) -> Bytes,
+    ) -> (ClientId, u32) {
+        let client = stack.begin();
+        let cseq = self.dialog.bump();
+        let (out, flow) = self.dialog.request(stack, crate::wire::name_of(method), cseq, client);
+        let bytes = complete(stack, &flow, out);
+        let kind = if method == rsip::Method::Invite { ClientKind::Invite } else { ClientKind::NonInvite };
+        stack.start_client(now, client, kind, flow, bytes, user);
+        (client.0, cseq)
+    }
+
+    fn send_bye(&mut self, stack: &mut Stack, now: Timestamp, q850: Option<u8>, authorization: Option<(&str, String)>) {
+        self.phase = Phase::Ending;
+        for slot in
+            [&mut self.slots.repeat, &mut self.slots.ack_wait, &mut self.slots.glare, &mut self.slots.cancel_wait]
+        {
+            stack.timers.cancel(slot);
+        }
+        self.send_within(stack, now, rsip::Method::Bye, User::Bye(self.id), |stack, _, mut out| {
+            if let Some(cause) = q850 {
+                out.line("Reason", &format!("Q.850;cause={cause}"));
+            }
+            if let Some((name, value)) = authorization {
+                out.line(name, &value);
+            }
+            out.line("User-Agent", &stack.config.user_agent);
+            out.end()
+        });
+    }
+
+    fn response(&self, stack: &Stack, incoming: &Incoming, code: u16) -> Builder {
+        let tag = incoming.request.to.tag().is_none().then_some(self.dialog.local_tag.as_str());
+        crate::reply::start(stack, &incoming.request, incoming.flow, code, tag)
+    }
+}
+
+/// Lines that every answer which opens or refreshes a dialog carries.
+fn dialog_lines(stack: &Stack, request: &Message, flow: &Flow, out: &mut Builder) {
+    for header in request.headers.iter() {
+        if let rsip::headers::Header::RecordRoute(_) = header {
+            out.line("Record-Route", crate::wire::header_value(header));
+        }
+    }
+    out.line("Contact", &stack.contact(flow, "")).line("Allow", ALLOW).line("Allow-Events", ALLOW_EVENTS);
+}
+
+/// The `cause` of a Reason header with protocol Q.850 (RFC 3326).
+fn q850_of(message: &Message) -> Option<u8> {
+    let value = message.other("Reason")?;
+    let item = crate::wire::split(value, b',')
+        .find(|item| item.split(';').next().is_some_and(|protocol| protocol.trim().eq_ignore_ascii_case("Q.850")))?;
+    crate::wire::param(item, "cause")?.parse().ok()
+}
+
+const fn end_cause(kind: EndCauseKind) -> EndCause {
+    match kind {
+        EndCauseKind::Local => EndCause::Local,
+        EndCauseKind::NoAck => EndCause::NoAck,
+    }
+}
+
+fn timer(stack: &mut Stack, at: Timestamp, id: SessionId, what: SessionTimer) -> Option<TimerKey> {
+    Some(stack.timers.arm(at, Timer::Session(id, what)))
+}

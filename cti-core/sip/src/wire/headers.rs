@@ -1,0 +1,138 @@
+//! Our own typed headers, for the forms that rsip's refuse: addresses without `<>`, lists, odd white space.
+
+use super::text;
+use super::uri::{Uri, UriError, host_port_of, param};
+use super::{Method, limits};
+use crate::Party;
+use cti_base::Pii;
+
+/// From, To, Contact, Route and their like: `"display" <uri>;params` or `uri;params`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameAddr {
+    pub display: Option<String>,
+    /// The URI as it came, without `<>`.
+    pub uri_text: String,
+    /// Header parameters, without the first semicolon.
+    pub params: String,
+}
+
+impl NameAddr {
+    /// `None` where neither form can be seen.
+    pub fn parse(value: &str) -> Option<Self> {
+        let value = value.trim();
+        if !text::quotes_closed(value) {
+            return None;
+        }
+        // The bracket that opens the URI stands outside of the quoted display name.
+        if let Some(open) = text::find(value, b'<') {
+            let close = open + value[open..].find('>')?;
+            let display = value[..open].trim();
+            if !display.starts_with('"') && display.bytes().any(|b| b"<>,;:@".contains(&b)) {
+                return None;
+            }
+            let rest = value[close + 1..].trim();
+            let params = match rest.strip_prefix(';') {
+                Some(params) => params,
+                None if rest.is_empty() => "",
+                None => return None,
+            };
+            let display = (!display.is_empty()).then(|| text::unquote(display));
+            return Some(Self {
+                display: display.filter(|d| !d.is_empty()),
+                uri_text: value[open + 1..close].trim().to_owned(),
+                params: params.trim().to_owned(),
+            });
+        }
+        // Without brackets, everything behind a semicolon is the header's, never the URI's (RFC 3261 20).
+        let (uri, params) = value.split_once(';').unwrap_or((value, ""));
+        let uri = uri.trim();
+        if uri.is_empty() || uri.contains(['"', '?', ',']) || uri.contains(char::is_whitespace) {
+            return None;
+        }
+        Some(Self { display: None, uri_text: uri.to_owned(), params: params.trim().to_owned() })
+    }
+
+    pub fn param(&self, name: &str) -> Option<&str> {
+        param(&self.params, name)
+    }
+
+    pub fn tag(&self) -> Option<&str> {
+        self.param("tag").filter(|tag| !tag.is_empty() && tag.len() <= limits::TOKEN_LEN_MAX)
+    }
+
+    pub fn uri(&self) -> Result<Uri, UriError> {
+        Uri::parse(&self.uri_text)
+    }
+
+    /// The address for the switch: a URI of an unknown scheme leaves user and host empty.
+    pub fn party(&self) -> Party {
+        let (user, host) = self.uri().map(|uri| (uri.user(), uri.host)).unwrap_or_default();
+        Party { display: self.display.clone().map(Pii::new), user: Pii::new(user), host }
+    }
+
+    /// Display name and URI without header parameters, for the From or To of a later request.
+    pub fn bare(&self) -> String {
+        match &self.display {
+            Some(display) => format!("{} <{}>", text::quote(display), self.uri_text),
+            None => format!("<{}>", self.uri_text),
+        }
+    }
+}
+
+/// One Via, as far as a response and a transaction need it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    pub transport: String,
+    pub host: String,
+    pub port: Option<u16>,
+    pub params: String,
+}
+
+impl Via {
+    pub fn parse(value: &str) -> Option<Self> {
+        // `SIP / 2.0 / UDP host : port ; params`: white space may stand around every separator.
+        let (name, rest) = value.trim().split_once('/')?;
+        let (version, rest) = rest.split_once('/')?;
+        if !name.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+            return None;
+        }
+        let rest = rest.trim_start();
+        let (transport, rest) = rest.split_once(char::is_whitespace)?;
+        if transport.is_empty() || !transport.bytes().all(super::method::is_token) {
+            return None;
+        }
+        let (sent_by, params) = match text::find(rest, b';') {
+            Some(at) => (&rest[..at], &rest[at + 1..]),
+            None => (rest, ""),
+        };
+        let (host, port) = host_port_of(sent_by)?;
+        Some(Self { transport: transport.to_owned(), host, port, params: params.trim().to_owned() })
+    }
+
+    /// Empty where there is none.
+    pub fn branch(&self) -> &str {
+        param(&self.params, "branch").filter(|branch| branch.len() <= limits::TOKEN_LEN_MAX).unwrap_or("")
+    }
+
+    /// RFC 3581: whether the response wants the source's port.
+    pub fn wants_rport(&self) -> bool {
+        param(&self.params, "rport").is_some()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CSeq {
+    pub number: u32,
+    pub method: Method,
+}
+
+impl CSeq {
+    pub fn parse(value: &str) -> Option<Self> {
+        let (number, method) = value.trim().split_once(char::is_whitespace)?;
+        // RFC 3261 8.1.1.5: less than 2^31.
+        let number = number.parse::<u32>().ok().filter(|number| *number <= CSEQ_MAX)?;
+        Some(Self { number, method: Method::parse(method.trim())? })
+    }
+}
+
+pub const CSEQ_MAX: u32 = (1 << 31) - 1;

@@ -1,0 +1,391 @@
+//! A message, read once: rsip's headers with the few that every layer needs already typed.
+
+use bytes::Bytes;
+use rsip::headers::{Header, Headers};
+
+use super::headers::{CSEQ_MAX, CSeq, NameAddr, Via};
+use super::uri::{Uri, UriError};
+use super::{Method, limits, names, text};
+
+#[derive(Clone, Debug)]
+pub enum Start {
+    Request { method: Method, uri_text: String, uri: Result<Uri, UriError> },
+    Response { code: u16, reason: String },
+}
+
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub start: Start,
+    pub headers: Headers,
+    pub body: Bytes,
+    /// The topmost Via.
+    pub via: Via,
+    pub from: NameAddr,
+    pub to: NameAddr,
+    pub call_id: String,
+    pub cseq: CSeq,
+}
+
+/// A message that is none. `reply` holds what a 400 can be made of, if it was a request other than ACK.
+#[derive(Debug)]
+pub struct Malformed {
+    pub code: u16,
+    pub reason: &'static str,
+    pub reply: Option<Box<(Headers, Via)>>,
+}
+
+impl Malformed {
+    const fn dropped(reason: &'static str) -> Self {
+        Self { code: 400, reason, reply: None }
+    }
+}
+
+impl Message {
+    /// Reads a whole message. A datagram's body is as long as the datagram where Content-Length is missing.
+    pub fn parse(bytes: &Bytes) -> Result<Self, Malformed> {
+        if bytes.len() > limits::MESSAGE_LEN_MAX {
+            return Err(Malformed { code: 513, ..Malformed::dropped("Message Too Large") });
+        }
+        let (head_len, body_at) = head_of(bytes).ok_or(Malformed::dropped("No End Of Headers"))?;
+        if head_len > limits::HEAD_LEN_MAX {
+            return Err(Malformed { code: 513, ..Malformed::dropped("Headers Too Large") });
+        }
+        let mut lines = Lines { rest: &bytes[..head_len] };
+        let start_line = lines.next().ok_or(Malformed::dropped("Empty Message"))?;
+        let start_text = decode(start_line);
+        let mut headers = Vec::with_capacity(16);
+        let mut fault = None;
+        for line in lines {
+            if headers.len() == limits::HEADERS_MAX || line.len() > limits::HEADER_LEN_MAX {
+                fault = fault.or(Some("Header Limit Exceeded"));
+                break;
+            }
+            match header_of(line) {
+                Some(header) => headers.push(header),
+                None => fault = fault.or(Some("Malformed Header Line")),
+            }
+        }
+        let headers = Headers::from(headers);
+        let core = match fault {
+            Some(fault) => Err(fault),
+            None => Core::of(&headers),
+        };
+        let read = core.and_then(|core| {
+            let start = start_of(&start_text)?;
+            let body = core.body(&start, bytes, body_at)?;
+            Ok((start, core, body))
+        });
+        match read {
+            Ok((start, Core { via, from, to, call_id, cseq, .. }, body)) => {
+                Ok(Self { start, headers, body, via, from, to, call_id, cseq })
+            }
+            Err(reason) => Err(malformed(reason, &start_text, &headers)),
+        }
+    }
+
+    /// The first value of a header of this kind.
+    pub fn first(&self, kind: fn(&Header) -> bool) -> Option<&str> {
+        self.headers.iter().find(|header| kind(header)).map(names::value)
+    }
+
+    /// The first value of a header that rsip has no variant for.
+    pub fn other(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find_map(|header| match header {
+            Header::Other(key, value) if key.eq_ignore_ascii_case(name) => Some(value.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Every element of a comma-separated header, over all its lines, at most `limits::LIST_MAX`.
+    pub fn list(&self, kind: fn(&Header) -> bool) -> Vec<&str> {
+        let lines = self.headers.iter().filter(|header| kind(header)).map(names::value);
+        lines.flat_map(|value| text::split(value, b',')).take(limits::LIST_MAX).collect()
+    }
+
+    /// The media type of the body, lower case, without parameters; empty where there is none.
+    pub fn content_type(&self) -> String {
+        let value = self.first(|h| matches!(h, Header::ContentType(_))).unwrap_or("");
+        value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+    }
+
+    /// The SDP of the body, itself or the first `application/sdp` part of a multipart body.
+    pub fn sdp(&self) -> Option<Bytes> {
+        if self.body.is_empty() {
+            return None;
+        }
+        match self.content_type().as_str() {
+            "application/sdp" => Some(self.body.clone()),
+            kind if kind.starts_with("multipart/") => self.sdp_part(),
+            _ => None,
+        }
+    }
+
+    fn sdp_part(&self) -> Option<Bytes> {
+        let value = self.first(|h| matches!(h, Header::ContentType(_)))?;
+        let (_, params) = value.split_once(';')?;
+        let boundary = format!("--{}", super::uri::param(params, "boundary")?);
+        let mut at = find_bytes(&self.body, boundary.as_bytes())?;
+        // Every turn moves past one boundary, so the body's length bounds the loop.
+        loop {
+            let part_at = at + boundary.len();
+            let end = part_at + find_bytes(&self.body[part_at..], boundary.as_bytes())?;
+            let part = &self.body[part_at..end];
+            if let Some(head_end) = find_bytes(part, b"\r\n\r\n") {
+                let head = decode(&part[..head_end]).to_ascii_lowercase();
+                if head.contains("application/sdp") {
+                    let body_at = part_at + head_end + 4;
+                    return Some(self.body.slice(body_at..end.saturating_sub(2).max(body_at)));
+                }
+            }
+            at = end;
+        }
+    }
+}
+
+/// The headers that every message must have, once each.
+struct Core {
+    via: Via,
+    from: NameAddr,
+    to: NameAddr,
+    call_id: String,
+    cseq: CSeq,
+    content_length: Option<usize>,
+}
+
+#[derive(Default)]
+struct Found {
+    via: Option<Via>,
+    from: Option<NameAddr>,
+    to: Option<NameAddr>,
+    call_id: Option<String>,
+    cseq: Option<CSeq>,
+    content_length: Option<usize>,
+    max_forwards: bool,
+}
+
+impl Core {
+    fn of(headers: &Headers) -> Result<Self, &'static str> {
+        let mut found = Found::default();
+        headers.iter().try_for_each(|header| found.take(header))?;
+        let Found { via: Some(via), from: Some(from), to: Some(to), call_id: Some(call_id), cseq: Some(cseq), .. } =
+            found
+        else {
+            return Err("Missing Via, From, To, Call-ID or CSeq");
+        };
+        Ok(Self { via, from, to, call_id, cseq, content_length: found.content_length })
+    }
+
+    fn body(&self, start: &Start, bytes: &Bytes, body_at: usize) -> Result<Bytes, &'static str> {
+        if let Start::Request { method, .. } = start
+            && *method != self.cseq.method
+        {
+            return Err("CSeq Method Mismatch");
+        }
+        let available = bytes.len() - body_at;
+        let body_len = self.content_length.unwrap_or(available);
+        if body_len > available {
+            return Err("Body Shorter Than Content-Length");
+        }
+        if body_len > limits::BODY_LEN_MAX {
+            return Err("Body Too Large");
+        }
+        Ok(bytes.slice(body_at..body_at + body_len))
+    }
+}
+
+impl Found {
+    fn take(&mut self, header: &Header) -> Result<(), &'static str> {
+        let value = names::value(header);
+        match header {
+            Header::Via(_) if self.via.is_none() => {
+                let top = text::split(value, b',').next().and_then(Via::parse);
+                self.via = Some(top.ok_or("Malformed Via")?);
+            }
+            Header::From(_) => once(&mut self.from, NameAddr::parse(value), "Malformed Or Repeated From")?,
+            Header::To(_) => once(&mut self.to, NameAddr::parse(value), "Malformed Or Repeated To")?,
+            Header::CallId(_) => {
+                let id = value.trim();
+                let good =
+                    !id.is_empty() && id.len() <= limits::TOKEN_LEN_MAX && id.bytes().all(|b| b.is_ascii_graphic());
+                once(&mut self.call_id, good.then(|| id.to_owned()), "Malformed Or Repeated Call-ID")?;
+            }
+            Header::CSeq(_) => once(&mut self.cseq, CSeq::parse(value), "Malformed Or Repeated CSeq")?,
+            Header::ContentLength(_) => {
+                let length = content_length_of(value).ok_or("Malformed Content-Length")?;
+                match self.content_length {
+                    Some(earlier) if earlier != length => return Err("Conflicting Content-Length"),
+                    _ => self.content_length = Some(length),
+                }
+            }
+            Header::MaxForwards(_) => {
+                let digits = value.trim();
+                let good = digits.parse::<u32>().is_ok_and(|hops| hops <= MAX_FORWARDS_MAX);
+                if self.max_forwards || !good {
+                    return Err("Malformed Or Repeated Max-Forwards");
+                }
+                self.max_forwards = true;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// RFC 3261 20.22: an integer in 0..=255.
+const MAX_FORWARDS_MAX: u32 = 255;
+
+fn once<T>(slot: &mut Option<T>, value: Option<T>, fault: &'static str) -> Result<(), &'static str> {
+    match (slot.is_some(), value) {
+        (false, Some(value)) => {
+            *slot = Some(value);
+            Ok(())
+        }
+        _ => Err(fault),
+    }
+}
+
+pub fn content_length_of(value: &str) -> Option<usize> {
+    let value = value.trim();
+    (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())).then(|| value.parse().ok()).flatten()
+}
+
+/// A 400 can be sent where the request's own Via, From, To, Call-ID and CSeq are there to be sent back.
+fn malformed(reason: &'static str, start_text: &str, headers: &Headers) -> Malformed {
+    let is_request = !start_text.get(..4).is_some_and(|text| text.eq_ignore_ascii_case("SIP/"));
+    let is_ack = start_text.starts_with("ACK ");
+    let has = |kind: fn(&Header) -> bool| headers.iter().filter(|h| kind(h)).count() == 1;
+    let whole = has(|h| matches!(h, Header::From(_)))
+        && has(|h| matches!(h, Header::To(_)))
+        && has(|h| matches!(h, Header::CallId(_)))
+        && has(|h| matches!(h, Header::CSeq(_)));
+    let via = headers.iter().find_map(|header| match header {
+        Header::Via(_) => text::split(names::value(header), b',').next().and_then(Via::parse),
+        _ => None,
+    });
+    let reply = (is_request && !is_ack && whole).then_some(via).flatten();
+    let (code, reason) =
+        if is_request && wrong_version(start_text) { (505, "Version Not Supported") } else { (400, reason) };
+    Malformed { code, reason, reply: reply.map(|via| Box::new((headers.clone(), via))) }
+}
+
+fn wrong_version(start_text: &str) -> bool {
+    let version = start_text.rsplit(' ').next().unwrap_or("");
+    version.strip_prefix("SIP/").is_some_and(|number| {
+        number != "2.0" && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    })
+}
+
+fn start_of(text: &str) -> Result<Start, &'static str> {
+    const FAULT: &str = "Malformed Start Line";
+    if text.len() > limits::HEADER_LEN_MAX {
+        return Err("Start Line Too Long");
+    }
+    if text.get(..8).is_some_and(|version| version.eq_ignore_ascii_case("SIP/2.0 ")) {
+        let (code, reason) = text[8..].split_once(' ').unwrap_or((&text[8..], ""));
+        let code = code.parse::<u16>().ok().filter(|code| (100..700).contains(code)).ok_or(FAULT)?;
+        return Ok(Start::Response { code, reason: super::text::clean(reason) });
+    }
+    // One space each (RFC 3261 7.1): a URI with white space in it, or around it, is malformed.
+    let (method, rest) = text.split_once(' ').ok_or(FAULT)?;
+    let (uri, version) = rest.rsplit_once(' ').ok_or(FAULT)?;
+    if !version.eq_ignore_ascii_case("SIP/2.0") || uri.is_empty() {
+        return Err(FAULT);
+    }
+    let method = Method::parse(method).ok_or(FAULT)?;
+    let parsed = Uri::parse(uri);
+    // A request URI may hold no headers (RFC 3261 19.1.5).
+    if parsed == Err(UriError::Malformed) || parsed.as_ref().is_ok_and(|uri| !uri.headers.is_empty()) {
+        return Err("Malformed Request URI");
+    }
+    Ok(Start::Request { method, uri_text: uri.to_owned(), uri: parsed })
+}
+
+fn header_of(line: &[u8]) -> Option<Header> {
+    let colon = line.iter().position(|b| *b == b':')?;
+    let name = line[..colon].trim_ascii_end();
+    if name.is_empty() || !name.iter().copied().all(super::method::is_token) {
+        return None;
+    }
+    let name = std::str::from_utf8(name).ok()?;
+    let value = line[colon + 1..].trim_ascii();
+    Some(names::header(name, decode_unfolded(value)))
+}
+
+/// UTF-8, or else each byte as Latin-1: one stray byte must not cost the message.
+fn decode(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|b| char::from(*b)).collect(),
+    }
+}
+
+fn decode_unfolded(value: &[u8]) -> String {
+    if !value.contains(&b'\n') {
+        return decode(value);
+    }
+    let mut flat = Vec::with_capacity(value.len());
+    for (index, piece) in value.split(|b| *b == b'\n').enumerate() {
+        if index > 0 {
+            flat.push(b' ');
+        }
+        flat.extend_from_slice(piece.trim_ascii());
+    }
+    decode(&flat)
+}
+
+/// Lines of the head, each with its continuation lines; ends by CR LF or a bare LF.
+struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let mut from = 0;
+        loop {
+            let Some(end) = self.rest[from..].iter().position(|b| *b == b'\n').map(|at| from + at) else {
+                let line = self.rest;
+                self.rest = &[];
+                return Some(trim_cr(line));
+            };
+            // White space at the start of the next line continues this one (RFC 3261 7.3.1).
+            if matches!(self.rest.get(end + 1), Some(b' ' | b'\t')) {
+                from = end + 1;
+                continue;
+            }
+            let line = &self.rest[..end];
+            self.rest = &self.rest[end + 1..];
+            return Some(trim_cr(line));
+        }
+    }
+}
+
+fn trim_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// Length of the head without its empty line, and where the body begins. Bare LF is taken for CR LF.
+pub fn head_of(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut at = 0;
+    while let Some(end) = bytes[at..].iter().position(|b| *b == b'\n').map(|offset| at + offset) {
+        match &bytes[end + 1..] {
+            [b'\r', b'\n', ..] => return Some((end + 1, end + 3)),
+            [b'\n', ..] => return Some((end + 1, end + 2)),
+            _ => at = end + 1,
+        }
+    }
+    None
+}
+
+fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    (!needle.is_empty()).then(|| haystack.windows(needle.len()).position(|window| window == needle)).flatten()
+}
+
+/// The next CSeq; wraps long before the limit of RFC 3261 8.1.1.5 could be reached by a peer's number plus ours.
+pub const fn next_cseq(number: u32) -> u32 {
+    if number >= CSEQ_MAX { 1 } else { number + 1 }
+}
