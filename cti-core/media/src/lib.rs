@@ -4,12 +4,14 @@
 mod command;
 pub mod dtmf;
 pub mod g711;
+pub mod lanes;
 pub mod leg;
 pub mod ports;
 pub mod prompt;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod tone;
 
 pub use command::{
     Audio, Codec, Direction, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef, Recorded, Side,
