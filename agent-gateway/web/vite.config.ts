@@ -11,7 +11,7 @@ const BROTLI_MIN_BYTES = 1024;
 /** Writes `FILE.br` beside every text asset; the server sends it to browsers that accept it. */
 function brotli(): Plugin {
   const walk = (dir: string): string[] =>
-    readdirSync(dir).flatMap((name) => {
+    readdirSync(dir).filter((name) => !name.startsWith('.')).flatMap((name) => {
       const path = join(dir, name);
       return statSync(path).isDirectory() ? walk(path) : [path];
     });

@@ -10,7 +10,8 @@ import { hasText } from './merge';
 
 /** Models kept; the oldest goes first. */
 const MODELS_MAX = 50;
-const NOTE = 'case:';
+/** Kinds of drafts have at most 40 bytes; a case's id has 36. */
+const NOTE = 'n:';
 
 export class CaseWork {
   kind = $state<CaseKind>('inquiry');

@@ -50,9 +50,13 @@ class I18n {
     return this.#messages[`${prefix}.${value}`] ?? value;
   }
 
+  /** 11-22 can not be read two ways in Chinese; in English the month has its name. */
+  get #month(): 'short' | '2-digit' {
+    return this.locale === 'en' ? 'short' : '2-digit';
+  }
   #date(options: Intl.DateTimeFormatOptions, ms: number): string {
     const zone = this.timezone ? { timeZone: this.timezone } : {};
-    return new Intl.DateTimeFormat(this.locale, { ...options, ...zone, hourCycle: 'h23' }).format(ms);
+    return new Intl.DateTimeFormat(this.locale === 'en' ? 'en-GB' : this.locale, { ...options, ...zone, hourCycle: 'h23' }).format(ms);
   }
   time(ms: number): string {
     return this.#date({ hour: '2-digit', minute: '2-digit' }, ms);
@@ -61,10 +65,10 @@ class I18n {
     return this.#date({ hour: '2-digit', minute: '2-digit', second: '2-digit' }, ms);
   }
   date(ms: number): string {
-    return this.#date({ year: 'numeric', month: '2-digit', day: '2-digit' }, ms);
+    return this.#date({ year: 'numeric', month: this.#month, day: '2-digit' }, ms);
   }
   dateTime(ms: number): string {
-    return this.#date({ month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' }, ms);
+    return this.#date({ month: this.#month, day: '2-digit', hour: '2-digit', minute: '2-digit' }, ms);
   }
   /** Today: the time alone; else day and time. */
   short(ms: number, now: number): string {

@@ -1,0 +1,20 @@
+import { expect, it } from 'vitest';
+import { columns, gain, within } from './waveform';
+
+it('a column holds the least and the greatest of its buckets', () => {
+  const lane = [-100, 200, -300, 50, -10, 10, -20, 32_767];
+  const [a, b] = columns(lane, 2, 1);
+  expect(a).toEqual([-300 / 32_768, 200 / 32_768]);
+  expect(b).toEqual([-20 / 32_768, 32_767 / 32_768]);
+});
+it('more columns than buckets repeat a bucket, none is empty', () => {
+  expect(columns([-8, 8], 3, 1)).toEqual([[-8 / 32_768, 8 / 32_768], [-8 / 32_768, 8 / 32_768], [-8 / 32_768, 8 / 32_768]]);
+});
+it('the loudest moment fills the lane, and silence is not made loud', () => {
+  const peaks = { bucket_ms: 50, duration_ms: 100, customer: [-100, 8_192], agent: [-4_096, 20] };
+  expect(8_192 * gain(peaks)).toBeCloseTo(32_768 * 0.92);
+  expect(gain({ ...peaks, customer: [-1, 1], agent: [0, 0] })).toBe(1);
+});
+it('a seek stays inside the recording', () => {
+  expect([within(-5, 100), within(50, 100), within(500, 100)]).toEqual([0, 50, 100]);
+});
