@@ -1,0 +1,175 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { DeskSocket, Refused, type Link, type SocketEvents } from './client';
+import type { DeskState } from './fold';
+
+/** A websocket that the test answers for. */
+class Wire {
+  static readonly OPEN = 1;
+  static all: Wire[] = [];
+  readyState = 0;
+  sent: Array<{ id?: string; t: string; d: Record<string, unknown>; expect_ver?: number }> = [];
+  onopen: (() => void) | null = null;
+  onmessage: ((m: { data: string }) => void) | null = null;
+  onclose: ((c: { code: number }) => void) | null = null;
+  constructor(
+    readonly url: string,
+    readonly protocol: string,
+  ) {
+    Wire.all.push(this);
+  }
+  static get last(): Wire {
+    const wire = Wire.all.at(-1);
+    if (!wire) throw new Error('no socket was opened');
+    return wire;
+  }
+  send(text: string): void {
+    this.sent.push(JSON.parse(text));
+  }
+  close(): void {
+    this.readyState = 3;
+  }
+  open(): void {
+    this.readyState = 1;
+    this.onopen?.();
+  }
+  say(frame: unknown): void {
+    this.onmessage?.({ data: JSON.stringify(frame) });
+  }
+  die(code: number): void {
+    this.readyState = 3;
+    this.onclose?.({ code });
+  }
+}
+
+const AGENT = { name: '1001', display: 'W', state: 'ready', reason: null, since_ms: 0, next: null, ver: 1 };
+const welcome = (resumed: boolean, seq: number) => ({ t: 'welcome', d: { epoch: 'e', seq, server_ms: 0, resumed, control: true, build: 'x' } });
+const snapshot = (seq: number) => ({ t: 'snapshot', d: { agent: AGENT, calls: [], offers: [], drafts: [], media_owner: null, draining: false, seq } });
+const event = (seq: number, ver: number) => ({ seq, ts: 0, t: 'agent.state', d: { ...AGENT, ver } });
+
+let links: Link[];
+let state: DeskState | undefined;
+let socket: DeskSocket;
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal('WebSocket', Wire);
+  vi.stubGlobal('addEventListener', () => undefined);
+  vi.stubGlobal('removeEventListener', () => undefined);
+  vi.spyOn(Math, 'random').mockReturnValue(0.5);
+  Wire.all = [];
+  links = [];
+  const on: SocketEvents = {
+    state: (s) => (state = s),
+    live: () => undefined,
+    link: (link) => void (links.at(-1) === link || links.push(link)),
+    serverTime: () => undefined,
+    build: () => undefined,
+    applied: () => undefined,
+  };
+  socket = new DeskSocket('ws://test/ws', 'b', on);
+  socket.start();
+});
+afterEach(() => {
+  socket.stop();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+function connect(seq = 0): Wire {
+  const wire = Wire.last;
+  wire.open();
+  wire.say(welcome(false, seq));
+  wire.say(snapshot(seq));
+  return wire;
+}
+/** The commands a test gives, without the topic's subscription. */
+const commands = (wire: Wire) => wire.sent.filter((f) => f.t !== 'hello' && f.t !== 'sub');
+
+it('greets with its protocol, subscribes, and resolves a command with its ack', async () => {
+  const wire = connect();
+  expect(wire.protocol).toBe('cc.v1');
+  expect(wire.sent[0]).toEqual({ t: 'hello', d: { proto: 1, build: 'b', control: true } });
+  expect(wire.sent[1]?.t).toBe('sub');
+  const done = socket.command({ t: 'call.hold', d: { call_id: 'c' } }, 4);
+  const [frame] = commands(wire);
+  expect(frame).toMatchObject({ t: 'call.hold', d: { call_id: 'c' }, expect_ver: 4 });
+  wire.say({ t: 'ack', d: { id: frame?.id, seq: 9 } });
+  await expect(done).resolves.toEqual({ id: frame?.id, seq: 9 });
+});
+
+it('rejects a command with the reason of its nack', async () => {
+  const wire = connect();
+  const refused = expect(socket.command({ t: 'offer.accept', d: { offer_id: 'o' } })).rejects.toMatchObject({ code: 'answer_on_phone' });
+  wire.say({ t: 'nack', d: { id: commands(wire)[0]?.id, code: 'answer_on_phone', message: '', retryable: false } });
+  await refused;
+});
+
+it('reconnects at once, resumes after the last event, and sends a young command again with the same id', async () => {
+  const wire = connect(3);
+  wire.say(event(4, 2));
+  const done = socket.command({ t: 'call.hangup', d: { call_id: 'c' } });
+  const id = commands(wire)[0]?.id;
+  wire.die(1006);
+  expect(links.at(-1)).toBe('lost');
+  await vi.advanceTimersByTimeAsync(0);
+  const next = Wire.last;
+  expect(next).not.toBe(wire);
+  next.open();
+  expect(next.sent[0]?.d['resume']).toEqual({ epoch: 'e', seq: 4 });
+  next.say(welcome(true, 5));
+  next.say(event(5, 3));
+  expect(commands(next).map((f) => f.id)).toEqual([id]);
+  next.say({ t: 'ack', d: { id, seq: 6 } });
+  await expect(done).resolves.toMatchObject({ id });
+  expect(state?.agent?.ver).toBe(3);
+});
+
+it('does not send a command again that is older than 5 s', async () => {
+  const wire = connect();
+  const refused = expect(socket.command({ t: 'call.hangup', d: { call_id: 'c' } })).rejects.toMatchObject({ code: 'lost' });
+  wire.die(1006);
+  await vi.advanceTimersByTimeAsync(0);
+  Wire.last.die(1006);
+  await vi.advanceTimersByTimeAsync(5_200);
+  const next = Wire.last;
+  next.open();
+  next.say(welcome(true, 0));
+  await refused;
+  expect(commands(next)).toEqual([]);
+});
+
+it('a gap in the numbers makes it connect again and resume', async () => {
+  const wire = connect(3);
+  wire.say(event(6, 2));
+  await vi.advanceTimersByTimeAsync(0);
+  const next = Wire.last;
+  expect(next).not.toBe(wire);
+  next.open();
+  expect(next.sent[0]?.d['resume']).toEqual({ epoch: 'e', seq: 3 });
+});
+
+it('ten seconds of silence are a dead connection', async () => {
+  const wire = connect();
+  await vi.advanceTimersByTimeAsync(12_000);
+  expect(links).toContain('lost');
+  expect(Wire.last).not.toBe(wire);
+});
+
+it('a tab that lost control does not take it back by reconnecting', async () => {
+  const wire = connect();
+  wire.say({ t: 'control', d: { control: false, reason: 'taken_elsewhere' } });
+  wire.die(1006);
+  await vi.advanceTimersByTimeAsync(0);
+  Wire.last.open();
+  expect(Wire.last.sent[0]?.d['control']).toBe(false);
+});
+
+it('signed out, it stays away', async () => {
+  connect().die(4001);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(links.at(-1)).toBe('signed_out');
+  expect(Wire.all).toHaveLength(1);
+});
+
+it('a command without a connection fails at once, so that the button can say so', async () => {
+  await expect(socket.command({ t: 'call.hold', d: { call_id: 'c' } })).rejects.toBeInstanceOf(Refused);
+});
