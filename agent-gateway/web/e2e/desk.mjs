@@ -50,7 +50,6 @@ const context = await chromium.launchPersistentContext(profile, {
   viewport: { width: 1366, height: 768 },
   locale: 'zh-CN',
   colorScheme: 'light',
-  bypassCSP: true,
 });
 const page = context.pages()[0] ?? (await context.newPage());
 const errors = [];

@@ -5,6 +5,7 @@ export type {
   Call,
   CallRecording,
   Case,
+  CaseEvent,
   CaseKind,
   CasePriority as Priority,
   CaseStatus,

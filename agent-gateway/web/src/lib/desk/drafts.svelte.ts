@@ -99,6 +99,13 @@ export class Drafts {
     if (draft) this.#db.remove(draft.key).catch(() => undefined);
   }
 
+  /** What nobody will finish, on the agent's own word: emptied here and on the server. */
+  discard(callId: string, kind: string): void {
+    const draft = this.find(callId, kind);
+    if (!draft) return;
+    this.edit(callId, kind, Object.fromEntries(Object.keys(draft.fields).map((name) => [name, ''])));
+  }
+
   /** The server's drafts, after a snapshot or an event. `cleared` ones are no longer in the list. */
   reconcile(server: readonly Draft[]): void {
     this.#theirs = server;

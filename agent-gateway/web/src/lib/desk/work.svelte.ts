@@ -21,6 +21,7 @@ export class CaseWork {
   /** The open case being continued, instead of a new one. */
   continued = $state.raw<Case | null>(null);
   saved = $state.raw<Case[]>([]);
+  lastWas = $state<'case' | 'note'>('case');
   saving = $state(false);
   errors = $state.raw<Record<string, ErrorKey>>({});
   problem = $state<string | null>(null);
@@ -149,6 +150,7 @@ export class CaseWork {
     const made = await post<Case>('cases', body, key);
     this.saved = [...this.saved, made];
     desk.drafts.clear(this.callId, kind);
+    this.lastWas = 'case';
   }
   async #saveNote(record: Case): Promise<void> {
     if (!this.draft) this.set({});
@@ -160,7 +162,9 @@ export class CaseWork {
       now = await patch<Case>(`cases/${record.id}`, { version: await this.#version(record.id), status: status as CaseStatus });
     }
     this.saved = [...this.saved, now];
-    desk.drafts.clear(this.callId, `${NOTE}${record.id}`);
+    // The server clears the draft of a case by itself, that of a note not.
+    desk.drafts.discard(this.callId, `${NOTE}${record.id}`);
+    this.lastWas = 'note';
     this.continued = null;
   }
   async #version(id: string): Promise<number> {

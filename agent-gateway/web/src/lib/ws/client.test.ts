@@ -147,9 +147,9 @@ it('a gap in the numbers makes it connect again and resume', async () => {
   expect(next.sent[0]?.d['resume']).toEqual({ epoch: 'e', seq: 3 });
 });
 
-it('ten seconds of silence are a dead connection', async () => {
+it('seven seconds of silence are a dead connection', async () => {
   const wire = connect();
-  await vi.advanceTimersByTimeAsync(12_000);
+  await vi.advanceTimersByTimeAsync(9_000);
   expect(links).toContain('lost');
   expect(Wire.last).not.toBe(wire);
 });

@@ -7,8 +7,8 @@ import { liveFrame, NO_LIVE, type LiveState } from './live';
 
 export type Link = 'connecting' | 'open' | 'lost' | 'replaced' | 'signed_out' | 'mismatch';
 
-/** The server sends the topic's time every two seconds: five of them missing is a dead connection. */
-const SILENCE_MAX_MS = 10_000;
+/** The server sends the topic's time every two seconds: three of them missing is a dead connection. */
+const SILENCE_MAX_MS = 7_000;
 const ACK_WAIT_MAX_MS = 8_000;
 /** Commands waiting for their ack. */
 const PENDING_MAX = 64;
