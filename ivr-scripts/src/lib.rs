@@ -1,112 +1,74 @@
-#![allow(unused_variables, clippy::unimplemented, reason = "the surface first")]
 //! The IVR script language: TOML compiled to a checked graph of nodes, stepped by the switch. Pure.
 //!
 //! A [`Script`] is made once by [`Script::compile`], which refuses what a caller could get lost in. A [`Walk`] is one
 //! caller's place in it. **Call [`Walk::step`] with what happened, carry out every [`Action`] it returns in order, then
 //! wait for the next happening or for the deadline it set.** A walk serialises, so that it can be taken up again.
+//!
+//! # The language
+//! ```toml
+//! [script]
+//! name = "main"
+//! start = "menu"                # where a caller begins
+//! locale = "zh-CN"              # optional: else the tenant's
+//!
+//! [[node]]
+//! name = "menu"
+//! kind = "menu"                 # play, menu, collect, hours, language, queue, hangup or goto
+//! prompts = ["main_menu"]       # one name or a list, without language
+//! timeout_s = 5                 # how long to wait for a key after the prompts (default 5)
+//! barge_in = true               # a key ends the prompts (default); false: keys count when the prompts are over
+//! digits = { 1 = "repair", "*" = "menu" }
+//! silence = { prompts = "silence", repeat = 2, then = "repair" }   # no key: said again twice, then on
+//! invalid = { prompts = "invalid", repeat = 2, then = "bye" }      # the third wrong key goes on
+//!
+//! [[node]]
+//! name = "repair"
+//! kind = "queue"
+//! queue = "repair"
+//! priority = 0                  # optional, -100 to 100; higher is served first
+//! requires = { repair = 3 }     # optional: skills and least level, 1 to 5
+//!
+//! [[node]]
+//! name = "bye"
+//! kind = "hangup"
+//! prompts = "goodbye"           # optional
+//! ```
+//! | kind | further keys |
+//! |---|---|
+//! | `play` | `prompts`, `then`, `barge_in`: a key ends it, and counts for the next menu |
+//! | `collect` | `prompts`, `into` (a variable), `min_digits` 1, `max_digits`, `terminator` `"#"`, `timeout_s` 6 to the first digit, `digit_timeout_s` 3 between digits, `barge_in`, `silence`, `invalid`, `then` |
+//! | `hours` | `hours` (by name), `open`, `closed` |
+//! | `language` | `locale`, `then` |
+//! | `goto` | `then` |
+//!
+//! Keys pressed before they are asked for are kept, up to [`TYPED_AHEAD_MAX`], for the next menu or collect. A caller who
+//! presses nothing always comes to an end: a way round that waits for no key is refused at compile time.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+pub mod announce;
+mod check;
+mod compile;
+mod error;
+mod read;
+mod script;
+pub mod shipped;
+mod walk;
 
-use cti_base::NodeName;
-use serde::{Deserialize, Serialize};
+#[cfg(test)]
+mod tests;
 
-/// What is wrong with a script, and where. Lines and columns count from 1.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line}:{column}: {message}")]
-pub struct ScriptError {
-    pub line: usize,
-    pub column: usize,
-    pub message: String,
-}
+pub use error::ScriptError;
+pub use script::{Script, World};
+pub use walk::{Action, Happening, Host, Walk};
 
-/// What a script may refer to beyond itself; `None` leaves that kind unchecked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct World<'a> {
-    pub queues: Option<&'a [String]>,
-    pub hours: Option<&'a [String]>,
-    /// Prompt names known in each locale, e.g. `"zh-CN" -> ["welcome", ...]`.
-    pub prompts: Option<&'a BTreeMap<String, Vec<String>>>,
-}
-
-/// A compiled script.
-#[derive(Clone, Debug)]
-pub struct Script {}
-
-impl Script {
-    /// All errors, in order of place; never an empty list.
-    pub fn compile(source: &str, world: World<'_>) -> Result<Self, Vec<ScriptError>> {
-        unimplemented!()
-    }
-}
-
-/// What happened to the caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happening {
-    /// The caller comes in, at the start or at a named node.
-    Enter { node: Option<NodeName> },
-    /// What was playing ran to its end.
-    Played,
-    /// `0-9 * # A-D`
-    Digit(char),
-    /// The deadline that the walk set has come.
-    Deadline,
-}
-
-/// What the switch tells a walk about the world when it asks.
-pub trait Host {
-    /// Whether the named hours are open now; an unknown name is closed.
-    fn is_open(&self, hours: &str) -> bool;
-}
-
-/// What the switch shall do, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// For the call's `ivr_path`.
-    Entered(NodeName),
-    /// Replaces what plays. Names are without locale; the walk's locale applies.
-    Play {
-        prompts: Vec<String>,
-    },
-    StopPlaying,
-    /// Replaces the deadline; `None` clears it.
-    Deadline(Option<Duration>),
-    /// Later prompts are in this locale.
-    Locale(String),
-    /// A variable for the pop and the record, such as a collected number.
-    Set {
-        name: String,
-        value: String,
-    },
-    /// The walk ends here: the caller waits in a queue.
-    Queue {
-        queue: String,
-        priority: i32,
-        requires: BTreeMap<String, u8>,
-    },
-    /// The walk ends here: the caller is hung up on (outcome `completed_ivr`).
-    Hangup,
-}
-
-/// One caller's place in a script.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Walk {}
-
-impl Walk {
-    pub fn new(locale: &str) -> Self {
-        unimplemented!()
-    }
-
-    /// Never more than `STEPS_MAX` nodes without waiting for the caller: a script that would is refused at compile time.
-    pub fn step(&mut self, script: &Script, host: &dyn Host, happening: Happening) -> Vec<Action> {
-        unimplemented!()
-    }
-
-    pub fn locale(&self) -> &str {
-        unimplemented!()
-    }
-
-    pub fn node(&self) -> Option<&NodeName> {
-        unimplemented!()
-    }
-}
+/// Nodes of one script.
+pub const NODES_MAX: usize = 200;
+/// Nodes that one caller may enter in one walk: after it the walk hangs up.
+pub const STEPS_MAX: u32 = 1_000;
+/// Keys that are kept until they are asked for.
+pub const TYPED_AHEAD_MAX: usize = 16;
+/// Bytes of one script.
+pub const SOURCE_BYTES_MAX: usize = 256 * 1024;
+/// Prompts that one node may say in a row.
+pub const PROMPTS_MAX: usize = 16;
+/// Digits of one collected number.
+pub const COLLECT_DIGITS_MAX: usize = 32;
