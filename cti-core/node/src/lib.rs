@@ -4,11 +4,19 @@
 //! configuration, `wiring` connects the shells through bounded channels, `switch_task` owns the one
 //! [`cti_switch::Engine`] and carries out its effects.
 
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod data;
 pub mod journal;
 pub mod logging;
 pub mod media_worker;
 pub mod metrics;
 pub mod phone;
+
+/// The runtime of everything but the switch and the media.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| anyhow::anyhow!("the runtime could not start: {error}"))
+}

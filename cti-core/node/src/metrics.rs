@@ -1,9 +1,7 @@
 //! The figures of contract.md ("Metrics") and their own listener.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -74,7 +72,7 @@ impl Metrics {
         let registry = Registry::new();
         let sip = counters(&registry, "zongji_sip_messages_total", "SIP messages by method and direction", &["method", "dir"])?;
         let by_method = |dir: &str| METHODS.iter().map(|method| sip.with_label_values(&[*method, dir])).collect();
-        let rtp = counters(&registry, "zongji_rtp_packets_total", "RTP packets of ended legs by direction", &["dir"])?;
+        let rtp = counters(&registry, "zongji_rtp_packets_total", "RTP packets by direction", &["dir"])?;
         Ok(Self {
             calls_total: counters(
                 &registry,
@@ -118,7 +116,7 @@ impl Metrics {
             rtp_out: rtp.with_label_values(&["out"]),
             rtp_lost_total: registered(
                 &registry,
-                IntCounter::new("zongji_rtp_lost_total", "RTP packets of ended legs that never came, by sequence number")?,
+                IntCounter::new("zongji_rtp_lost_total", "RTP packets that never came, by sequence number")?,
             )?,
             sip_in: by_method("in"),
             sip_out: by_method("out"),
@@ -155,11 +153,20 @@ impl Metrics {
         counters[method_index(bytes)].inc();
     }
 
-    /// The packets of a leg that closed.
-    pub fn leg_closed(&self, stats: &cti_media::LegStats) {
-        self.rtp_in.inc_by(stats.packets_in);
-        self.rtp_out.inc_by(stats.packets_out);
-        self.rtp_lost_total.inc_by(stats.lost_in);
+    /// The media workers' own counts, as they stand.
+    pub fn observe_media(&self, packets_in: u64, packets_out: u64, lost: u64) {
+        raise(&self.rtp_in, packets_in);
+        raise(&self.rtp_out, packets_out);
+        raise(&self.rtp_lost_total, lost);
+    }
+
+    /// The recorder's own counts, as they stand.
+    pub fn observe_recordings(&self, counters: &recordings::Counters) {
+        self.recordings_active.set(i64::try_from(counters.active()).unwrap_or(i64::MAX));
+        raise(&self.recording_bytes_total, counters.bytes());
+        for reason in recordings::ErrorReason::ALL {
+            raise(&self.recording_errors_total.with_label_values(&[reason.as_str()]), counters.errors(reason));
+        }
     }
 
     /// Sets the gauges that follow the live state.
@@ -194,26 +201,25 @@ impl Metrics {
     }
 }
 
-/// Serves `/metrics` until the task is dropped; the gauges are brought up to date when asked for.
-pub async fn serve(listener: TcpListener, metrics: Metrics, live: LiveWatch) -> std::io::Result<()> {
-    let router = Router::new().route("/metrics", get(scrape)).with_state((metrics, live));
+/// Brings the figures that others count up to date.
+pub type Refresh = Arc<dyn Fn(&Metrics) + Send + Sync>;
+
+/// Serves `/metrics` until the task is dropped; what others count is brought up to date when asked for.
+pub async fn serve(listener: TcpListener, metrics: Metrics, live: LiveWatch, refresh: Refresh) -> std::io::Result<()> {
+    let router = Router::new().route("/metrics", get(scrape)).with_state((metrics, live, refresh));
     axum::serve(listener, router).await
 }
 
-/// Binds the metrics' own listener.
-pub async fn bind(listen: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(listen).await
-}
-
-async fn scrape(State((metrics, live)): State<(Metrics, LiveWatch)>) -> impl IntoResponse {
+async fn scrape(State((metrics, live, refresh)): State<(Metrics, LiveWatch, Refresh)>) -> impl IntoResponse {
     let now = live.borrow().clone();
     metrics.observe_live(&now);
+    refresh(&metrics);
     ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics.render())
 }
 
-/// How long a sealed value took, for the histograms.
-pub fn seconds(duration: Duration) -> f64 {
-    duration.as_secs_f64()
+/// A counter that follows someone else's.
+fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 fn settle<L: AsRef<str> + Ord + Clone>(

@@ -1,16 +1,24 @@
 //! The command line. Exit code 0: done; 1: the work failed; 2: the call was wrong.
 
+mod apply;
 mod check;
+mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, anyhow};
 use clap::{Args, Parser, Subcommand};
+use zongji_sql::Store;
 
+use crate::admin::{self, Answer, Request, control};
 use crate::config::{Problems, Setup};
+use crate::data;
 
 /// The work failed.
 const FAILED: u8 = 1;
+/// The call was wrong.
+const USAGE: u8 = 2;
 
 #[derive(Parser)]
 #[command(name = "zongji", version, about = "Zongji, an open call centre in one binary.", arg_required_else_help = true)]
@@ -34,21 +42,43 @@ pub struct Place {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Declare tenants from files: prints the differences, drops no call
+    Apply(apply::Apply),
     /// Check configuration, tenant and IVR files without a server
     Check(check::Check),
+    /// The people and programs who sign in
+    #[command(subcommand)]
+    User(user::User),
 }
 
 impl Place {
     pub fn setup(&self) -> Result<Setup, Problems> {
         Setup::load(self.config.as_deref(), &self.data)
     }
+
+    /// Has a request carried out: by the server that runs on this data, or else on the data itself.
+    fn ask(&self, request: Request) -> anyhow::Result<Answer> {
+        let setup = self.setup()?;
+        data::prepare(&setup.data)?;
+        crate::runtime()?.block_on(async {
+            if let Some(answer) = control::ask(&setup.control_socket(), &request).await {
+                return answer.map_err(|message| anyhow!(message));
+            }
+            let store = Store::connect(&setup.database_url()).await.context("the database can not be opened")?;
+            let done = admin::carry_out(&store, request).await.map_err(|message| anyhow!(message));
+            store.close().await;
+            Ok(done?.answer)
+        })
+    }
 }
 
 /// Reads the command line, does what it says, and tells by the exit code how it went.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let done = match cli.command {
+    let Cli { place, command } = Cli::parse();
+    let done = match command {
+        Command::Apply(apply) => apply.run(&place),
         Command::Check(check) => check.run(),
+        Command::User(user) => user.run(&place),
     };
     match done {
         Ok(code) => code,
