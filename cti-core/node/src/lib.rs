@@ -11,8 +11,10 @@ pub mod config;
 pub mod data;
 pub mod journal;
 pub mod logging;
+pub mod lookup;
 pub mod media_worker;
 pub mod metrics;
+pub mod net;
 pub mod phone;
 
 /// The runtime of everything but the switch and the media.

@@ -2,6 +2,8 @@
 
 pub mod control;
 mod diff;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

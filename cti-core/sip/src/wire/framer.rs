@@ -47,6 +47,11 @@ impl Framer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Whether no message is begun: a stream may rest here for long.
+    pub fn is_between_messages(&self) -> bool {
+        self.buffer.iter().all(u8::is_ascii_whitespace)
+    }
+
     /// The next whole message or ping; `None` asks for more bytes. After an error the stream has no further frames.
     #[expect(
         clippy::should_implement_trait,
