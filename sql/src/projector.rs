@@ -7,7 +7,7 @@ use cti_switch::{CallRecord, Fact, FactRecord, LegRole, SegmentKind};
 
 use crate::calls::{CallLeg, CallSegment, LegQuality};
 use crate::contacts::digits_of;
-use crate::error::Result;
+use crate::error::{Result, check_text};
 use crate::recordings::RecordingState;
 use crate::row::word;
 use crate::statement::{args, statements};
@@ -15,8 +15,8 @@ use crate::store::{Store, Tx};
 
 /// Facts that one call of `apply` should be given at most: one transaction.
 pub const BATCH_MAX: usize = 500;
-/// The name under which the position is kept.
-const CALLS: &str = "calls";
+/// Characters in a journal's name.
+const JOURNAL_LEN_MAX: usize = 100;
 /// The place of a call's wrap-up among its segments: after all that came before the end.
 const WRAPUP_PLACE: u64 = 1_000_000;
 
@@ -47,20 +47,22 @@ statements! {
     FORGET_SEGMENTS = "DELETE FROM call_segments";
     FORGET_WRAPUPS = "DELETE FROM call_wrapups";
     FORGET_RECORDINGS = "DELETE FROM recordings";
-    FORGET_POSITION = "DELETE FROM projections WHERE name = $1";
+    FORGET_POSITIONS = "DELETE FROM projections";
 }
 
-/// The last journal seq that is in the history; `None` before the first.
-pub async fn position(store: &Store) -> Result<Option<u64>> {
-    store.one(&POSITION, args![CALLS]).await?.map(|row| row.of("projections", "name").int("seq")).transpose()
+/// The last seq of this journal that is in the history; `None` before the first. A journal is known by its own name, so that
+/// one that begins anew (or another node's) is not taken for the one before.
+pub async fn position(store: &Store, journal: &str) -> Result<Option<u64>> {
+    store.one(&POSITION, args![journal]).await?.map(|row| row.of("projections", "name").int("seq")).transpose()
 }
 
-/// Applies facts (in order of seq, at most `BATCH_MAX`) and the position in one transaction. Facts up to the stored position
-/// are skipped. Gives the number applied.
-pub async fn apply(store: &Store, facts: &[FactRecord]) -> Result<usize> {
+/// Applies a journal's facts (in order of seq, at most `BATCH_MAX`) and the position in one transaction. Facts up to the stored
+/// position are skipped. Gives the number applied.
+pub async fn apply(store: &Store, journal: &str, facts: &[FactRecord]) -> Result<usize> {
+    check_text("journal", journal, JOURNAL_LEN_MAX, false)?;
     let Some(last) = facts.iter().map(|f| f.seq).max() else { return Ok(0) };
     let mut tx = store.begin().await?;
-    let row = tx.one(&POSITION, args![CALLS]).await?;
+    let row = tx.one(&POSITION, args![journal]).await?;
     let done = row.map(|row| row.of("projections", "name").int("seq")).transpose()?;
     let mut applied = 0;
     for record in facts.iter().filter(|f| done.is_none_or(|done| f.seq > done)) {
@@ -68,20 +70,24 @@ pub async fn apply(store: &Store, facts: &[FactRecord]) -> Result<usize> {
         applied += 1;
     }
     if applied > 0 {
-        tx.run(&ADVANCE, args![CALLS, last]).await?;
+        tx.run(&ADVANCE, args![journal, last]).await?;
         tx.commit().await?;
     }
     Ok(applied)
+}
+
+/// Goes past a fact that can not be applied, so that those after it can.
+pub async fn skip(store: &Store, journal: &str, seq: u64) -> Result<()> {
+    store.run(&ADVANCE, args![journal, seq]).await.map(|_| ())
 }
 
 /// Forgets all projected history, so that the journal's facts can be applied from the first. Facts that the journal no longer
 /// holds are lost by this: keep a backup.
 pub async fn reset(store: &Store) -> Result<()> {
     let mut tx = store.begin().await?;
-    for statement in [&FORGET_CALLS, &FORGET_SEGMENTS, &FORGET_WRAPUPS, &FORGET_RECORDINGS] {
+    for statement in [&FORGET_CALLS, &FORGET_SEGMENTS, &FORGET_WRAPUPS, &FORGET_RECORDINGS, &FORGET_POSITIONS] {
         tx.run(statement, vec![]).await?;
     }
-    tx.run(&FORGET_POSITION, args![CALLS]).await?;
     tx.commit().await
 }
 

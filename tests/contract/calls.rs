@@ -12,6 +12,9 @@ use zongji_sql::{Error, Page, Store, callers, projector};
 
 use crate::{acme, at, both, cn, no_vars, other};
 
+/// The name of the journal that the facts come from.
+const JOURNAL: &str = "a";
+
 struct Story {
     call: CallId,
     recording: RecordingId,
@@ -122,7 +125,7 @@ fn a_call_is_the_same_in_whatever_order_its_facts_come() {
             // The same legs, so that the calls can be compared.
             edit(&mut story, |r| r.legs.iter_mut().for_each(|leg| leg.id = LegId::new(at(0), &mut rng)));
             let facts = numbered(order.iter().map(|i| story.facts[*i].clone()), 1 + n * 10);
-            projector::apply(&store, &facts).await.expect("applied");
+            projector::apply(&store, JOURNAL, &facts).await.expect("applied");
             let mut call = call(&store, &story.call).await;
             call.id = String::new();
             let recording = call.recording.as_mut().expect("recorded");
@@ -150,7 +153,7 @@ fn a_call_is_the_same_in_whatever_order_its_facts_come() {
 fn a_call_without_wrapup_or_sealed_recording_says_so() {
     both(|store| async move {
         let story = story(1, 0);
-        projector::apply(&store, &numbered(story.facts[..2].to_vec(), 1)).await.expect("applied");
+        projector::apply(&store, JOURNAL, &numbered(story.facts[..2].to_vec(), 1)).await.expect("applied");
         let row = call(&store, &story.call).await;
         assert_eq!((row.wrapup_ms, row.disposition), (None, None));
         let recording = row.recording.expect("begun");
@@ -161,7 +164,7 @@ fn a_call_without_wrapup_or_sealed_recording_says_so() {
             recording: story.recording,
             result: Err("disk full".into()),
         };
-        projector::apply(&store, &numbered([failed], 3)).await.expect("applied");
+        projector::apply(&store, JOURNAL, &numbered([failed], 3)).await.expect("applied");
         let kept = recordings::get(&store, &acme(), &story.recording.to_string()).await.expect("asked").expect("kept");
         assert_eq!((kept.state, kept.reason.as_deref()), (RecordingState::Failed, Some("disk full")));
         assert_eq!(kept.path, None);
@@ -173,15 +176,15 @@ fn a_call_without_wrapup_or_sealed_recording_says_so() {
 #[test]
 fn facts_applied_again_change_nothing() {
     both(|store| async move {
-        assert_eq!(projector::position(&store).await.expect("asked"), None);
+        assert_eq!(projector::position(&store, JOURNAL).await.expect("asked"), None);
         let story = story(1, 0);
         let facts = numbered(story.facts.clone(), 5);
-        assert_eq!(projector::apply(&store, &facts).await.expect("applied"), 4);
-        assert_eq!(projector::position(&store).await.expect("asked"), Some(8));
+        assert_eq!(projector::apply(&store, JOURNAL, &facts).await.expect("applied"), 4);
+        assert_eq!(projector::position(&store, JOURNAL).await.expect("asked"), Some(8));
         let before = call(&store, &story.call).await;
-        assert_eq!(projector::apply(&store, &facts).await.expect("skipped"), 0);
+        assert_eq!(projector::apply(&store, JOURNAL, &facts).await.expect("skipped"), 0);
         // As after a lost answer to COMMIT, or from another journal position: the same facts under later numbers.
-        assert_eq!(projector::apply(&store, &numbered(story.facts.clone(), 100)).await.expect("applied"), 4);
+        assert_eq!(projector::apply(&store, JOURNAL, &numbered(story.facts.clone(), 100)).await.expect("applied"), 4);
         let mut after = call(&store, &story.call).await;
         after.segments.clone_from(&before.segments);
         assert_eq!(before, after);
@@ -189,12 +192,16 @@ fn facts_applied_again_change_nothing() {
             calls::list(&store, &acme(), &CallFilter::default(), &Page::default()).await.expect("listed").items.len(),
             1
         );
-        assert_eq!(projector::apply(&store, &[]).await.expect("nothing"), 0);
+        assert_eq!(projector::apply(&store, JOURNAL, &[]).await.expect("nothing"), 0);
+        assert_eq!(projector::position(&store, "b").await.expect("asked"), None, "another journal");
+        projector::skip(&store, JOURNAL, 200).await.expect("skipped");
+        projector::skip(&store, JOURNAL, 150).await.expect("no way back");
+        assert_eq!(projector::position(&store, JOURNAL).await.expect("asked"), Some(200));
 
         projector::reset(&store).await.expect("forgotten");
-        assert_eq!(projector::position(&store).await.expect("asked"), None);
+        assert_eq!(projector::position(&store, JOURNAL).await.expect("asked"), None);
         assert!(calls::get(&store, &acme(), &story.call).await.expect("asked").is_none());
-        projector::apply(&store, &facts).await.expect("made anew");
+        projector::apply(&store, JOURNAL, &facts).await.expect("made anew");
         assert_eq!(call(&store, &story.call).await, before);
     });
 }
@@ -213,7 +220,7 @@ fn calls_are_listed_newest_first_and_filtered() {
                 r.from = Pii::new(format!("+861380013800{n}"));
                 r.customer_id = (n == 2).then(|| "c2".into());
             });
-            projector::apply(&store, &numbered(story.facts, 1 + n * 10)).await.expect("applied");
+            projector::apply(&store, JOURNAL, &numbered(story.facts, 1 + n * 10)).await.expect("applied");
             ids.push((at(n / 2 * 1_000).as_millis(), story.call.to_string(), n));
         }
         ids.sort();
@@ -266,7 +273,7 @@ fn a_call_names_its_cases_and_the_pop_shows_what_came_before() {
         for n in 0..5u64 {
             let mut story = story(n, n * 1_000);
             edit(&mut story, |r| r.customer_id = Some(customer.clone()));
-            projector::apply(&store, &numbered(story.facts, 1 + n * 10)).await.expect("applied");
+            projector::apply(&store, JOURNAL, &numbered(story.facts, 1 + n * 10)).await.expect("applied");
             calls.push(story.call);
         }
         let mut cases_made = Vec::new();
@@ -300,7 +307,7 @@ fn what_no_database_text_can_hold_is_kept_readable() {
             r.from = Pii::new("ano\0nymous".into());
             r.vars.insert("typed".into(), "a\0b".into());
         });
-        projector::apply(&store, &numbered(story.facts, 1)).await.expect("applied");
+        projector::apply(&store, JOURNAL, &numbered(story.facts, 1)).await.expect("applied");
         let row = call(&store, &story.call).await;
         assert_eq!(row.from, "ano\u{fffd}nymous");
         assert_eq!(row.vars["typed"], "a\0b");

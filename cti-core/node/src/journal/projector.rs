@@ -1,0 +1,158 @@
+//! The task that folds the journal's facts into the records' call history. When the database is away it waits and calls go
+//! on; when it is back it goes on from the position stored in the database.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cti_base::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use zongji_sql::{Store, projector};
+
+use super::{Journal, KEPT};
+use crate::clock;
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+/// How often facts beyond their time are let go.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+
+/// How far the projector is, for metrics and for those who wait for a call's row.
+#[derive(Clone)]
+pub struct Progress {
+    position: watch::Receiver<u64>,
+    /// When the oldest fact known to be unprojected happened, in microseconds; 0 is none.
+    oldest: Arc<AtomicU64>,
+}
+
+impl Progress {
+    /// The seq of the last fact in the history.
+    pub fn position(&self) -> watch::Receiver<u64> {
+        self.position.clone()
+    }
+
+    /// Age of the oldest fact that is not in the history, in seconds: `zongji_journal_lag_seconds`.
+    pub fn lag_seconds(&self, now: Timestamp) -> f64 {
+        match self.oldest.load(Ordering::Relaxed) {
+            0 => 0.0,
+            oldest => now.since(Timestamp::from_micros(oldest)).as_secs_f64(),
+        }
+    }
+}
+
+/// Starts the task. It ends by itself when the journal is drained and projected, or at once when `stop` is cancelled.
+pub fn start(journal: Journal, store: Store, stop: CancellationToken) -> (Progress, tokio::task::JoinHandle<()>) {
+    let (sender, position) = watch::channel(0);
+    let oldest = Arc::new(AtomicU64::new(0));
+    let task = Projector { journal, store, position: sender, oldest: oldest.clone(), retry: RETRY_FIRST };
+    let handle = tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = task.run() => {}
+        }
+    });
+    (Progress { position, oldest }, handle)
+}
+
+struct Projector {
+    journal: Journal,
+    store: Store,
+    position: watch::Sender<u64>,
+    oldest: Arc<AtomicU64>,
+    retry: Duration,
+}
+
+impl Projector {
+    async fn run(mut self) {
+        let mut appended = self.journal.appended();
+        let mut position = loop {
+            match projector::position(&self.store, self.journal.name()).await {
+                Ok(position) => break position.unwrap_or(0),
+                Err(error) => self.wait(&error).await,
+            }
+        };
+        self.position.send_replace(position);
+        let mut pruned = tokio::time::Instant::now();
+        loop {
+            let on_disk = *appended.borrow_and_update();
+            if position < on_disk {
+                position = self.step(position).await;
+                self.position.send_replace(position);
+                continue;
+            }
+            self.oldest.store(0, Ordering::Relaxed);
+            if pruned.elapsed() >= PRUNE_EVERY {
+                self.journal.prune(position, clock::now() - KEPT);
+                pruned = tokio::time::Instant::now();
+            }
+            match tokio::time::timeout(PRUNE_EVERY, appended.changed()).await {
+                Ok(Err(_)) => return,
+                Ok(Ok(())) | Err(_) => {}
+            }
+        }
+    }
+
+    /// One batch; the position after it, unchanged where it failed.
+    async fn step(&mut self, position: u64) -> u64 {
+        let read = match self.journal.read(position, projector::BATCH_MAX).await {
+            Ok(read) => read,
+            Err(error) => {
+                self.wait(&error).await;
+                return position;
+            }
+        };
+        let Some(through) = read.through else {
+            // Pruned, or a gap: nothing between here and what is on disk.
+            return *self.journal.appended().borrow();
+        };
+        if let Some(first) = read.facts.first() {
+            self.oldest.store(first.at.as_micros(), Ordering::Relaxed);
+        }
+        let name = self.journal.name().to_owned();
+        let result = match projector::apply(&self.store, &name, &read.facts).await {
+            Err(error) if !error.is_transient() => self.one_by_one(&name, &read.facts).await,
+            result => result.map(|_| ()),
+        };
+        let result = match result {
+            Ok(()) if read.facts.last().map(|f| f.seq) != Some(through) => {
+                projector::skip(&self.store, &name, through).await
+            }
+            result => result,
+        };
+        match result {
+            Ok(()) => {
+                self.retry = RETRY_FIRST;
+                through
+            }
+            Err(error) => {
+                self.wait(&error).await;
+                // Some of the batch may be in: the database knows.
+                position
+            }
+        }
+    }
+
+    /// A fact that no database takes must not keep back those after it.
+    async fn one_by_one(&self, journal: &str, facts: &[cti_switch::FactRecord]) -> zongji_sql::Result<()> {
+        for fact in facts {
+            match projector::apply(&self.store, journal, std::slice::from_ref(fact)).await {
+                Ok(_) => {}
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    tracing::error!(seq = fact.seq, %error, "a fact can not be put into the history and is passed over");
+                    projector::skip(&self.store, journal, fact.seq).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self, error: &dyn std::error::Error) {
+        if self.retry == RETRY_FIRST {
+            tracing::warn!(%error, "call history waits for its database; calls go on");
+        }
+        tokio::time::sleep(self.retry).await;
+        self.retry = (self.retry * 2).min(RETRY_MAX);
+    }
+}
