@@ -42,7 +42,7 @@ impl Error {
             // Classes 08 (connection), 40 (rollback), 53 (resources), 57 (operator) of PostgreSQL; SQLITE_BUSY and _LOCKED.
             sqlx::Error::Database(e) => e.code().is_some_and(|code| {
                 ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                    || code.parse::<u32>().is_ok_and(|c| code.len() < 5 && matches!(c & 0xff, 5 | 6 | 10 | 13 | 14))
+                    || code.parse::<u32>().is_ok_and(|c| code.len() < 5 && matches!(c & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
             }),
             _ => false,
         }

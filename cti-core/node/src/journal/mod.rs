@@ -18,6 +18,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{mpsc, watch};
 
+use crate::config::Durability;
+
 pub use reader::{Journal, Read};
 
 /// Facts that wait for the writer. At 50 calls a second (some 600 facts) a disk may stand still for minutes.
@@ -28,16 +30,6 @@ pub const GROUP_MAX: usize = 1_024;
 pub const GROUP_WITHIN: Duration = Duration::from_millis(5);
 /// How long projected facts are kept, for taking up and for making history anew.
 pub const KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
-
-/// What an appended fact survives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// The end of the process, however it comes (`kill -9`).
-    #[default]
-    Process,
-    /// The end of the machine too: every group is synced to the disk.
-    Power,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -90,8 +82,7 @@ impl Appender {
 /// Opens the journal in `folder` (made where missing) and starts its thread, which ends when the [`Appender`] is dropped and
 /// everything is written: [`Journal::drained`] waits for that.
 pub async fn open(folder: &Path, durability: Durability) -> Result<(Appender, Journal), JournalError> {
-    std::fs::create_dir_all(folder)
-        .map_err(|source| JournalError::Folder { path: folder.to_owned(), source })?;
+    std::fs::create_dir_all(folder).map_err(|source| JournalError::Folder { path: folder.to_owned(), source })?;
     let path = folder.join("journal.db");
     let failed = |source| JournalError::Open { path: path.clone(), source };
     let options = SqliteConnectOptions::new()

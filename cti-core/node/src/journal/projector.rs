@@ -148,7 +148,7 @@ impl Projector {
         Ok(())
     }
 
-    async fn wait(&mut self, error: &dyn std::error::Error) {
+    async fn wait(&mut self, error: &(dyn std::error::Error + Sync)) {
         if self.retry == RETRY_FIRST {
             tracing::warn!(%error, "call history waits for its database; calls go on");
         }
