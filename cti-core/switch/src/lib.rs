@@ -4,18 +4,28 @@
 //! next input or for [`Engine::poll_deadline`].** It never reads a clock, a socket, a file or a random source; the same
 //! inputs give the same effects. RTP never passes through it, and nothing in it waits for a database.
 
+mod acd;
+mod call;
+mod commands;
 pub mod config;
+mod declare;
 pub mod desk;
 mod effect;
+mod engine;
 mod fact;
 pub mod hours;
 mod input;
+mod invariant;
 pub mod limits;
 pub mod live;
 mod routing;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(test)]
+mod tests;
+mod timer;
 
 pub use effect::{Effect, Measure};
+pub use engine::{Engine, EngineConfig};
 pub use fact::{CallRecord, Fact, FactRecord, LegRecord, LegRole, OfferEnd, Outcome, SegmentKind, SegmentRecord};
 pub use input::{CommandId, Input, Presence};

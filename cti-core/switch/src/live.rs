@@ -1,10 +1,17 @@
 //! The current state of a tenant, as everyone who may not ask the switch reads it: published, never queried.
 
-use cti_base::{AgentName, CallId, QueueName};
+use std::collections::BTreeMap;
+
+use cti_base::{AgentName, CallId, NodeName, QueueName, TenantId, Timestamp};
 use serde::Serialize;
 use ts_rs::TS;
 
+use crate::acd::agent::Agent;
+use crate::acd::queue::Queue;
+use crate::call::{Call, Stage};
 use crate::desk::{AgentState, CallState, Direction};
+use crate::engine::{Engine, TenantState};
+use crate::hours::local_day;
 
 /// `GET /api/v1/live`. Times are UTC milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, TS)]
@@ -29,7 +36,9 @@ pub struct QueueLive {
     pub abandoned: u32,
     /// Answered within the threshold / offered, 0 to 1; `None` before the first call: unknown is not 0.
     pub service_level: Option<f32>,
+    /// Agents who may be offered this queue's calls at this moment.
     pub agents_ready: u32,
+    /// Agents of this queue who are signed in, on a break too.
     pub agents_staffed: u32,
 }
 
@@ -71,4 +80,86 @@ pub struct Alarm {
     pub message: String,
     #[ts(type = "number")]
     pub since_ms: u64,
+}
+
+impl Engine {
+    /// Every tenant as it is at `now`. It costs as much as there are queues, agents and calls: ask only when
+    /// [`Engine::live_version`] went up, and not for every input.
+    pub fn live(&self, now: Timestamp) -> BTreeMap<TenantId, Live> {
+        let mut all: BTreeMap<TenantId, Live> =
+            self.tenants.iter().map(|(id, state)| (id.clone(), self.tenant_live(now, id, state))).collect();
+        for call in self.calls.values() {
+            if let Some(live) = all.get_mut(&call.tenant) {
+                live.calls.push(call_live(call));
+            }
+        }
+        all
+    }
+
+    fn tenant_live(&self, now: Timestamp, id: &TenantId, state: &TenantState) -> Live {
+        let mut staffed: BTreeMap<&QueueName, u32> = BTreeMap::new();
+        for agent in state.agents.values().filter(|agent| agent.state != AgentState::Offline) {
+            for queue in &agent.decl.queues {
+                *staffed.entry(queue).or_default() += 1;
+            }
+        }
+        let day = local_day(now, state.tenant.zone);
+        let queue_live = |(name, queue): (&QueueName, &Queue)| {
+            let stats = queue.stats.on(day);
+            // By time of entering, not by place: priority may put a younger caller first.
+            let since = queue.waiting().filter_map(|(_, id)| self.calls.get(&id)?.queued).min();
+            QueueLive {
+                name: name.clone(),
+                waiting: count(queue.len()),
+                longest_wait_ms: since.map_or(0, |since| now.since(since).as_millis() as u64),
+                offered: stats.offered,
+                answered: stats.answered,
+                abandoned: stats.abandoned,
+                service_level: stats.service_level(),
+                agents_ready: count(queue.ready.len()),
+                agents_staffed: staffed.get(name).copied().unwrap_or_default(),
+            }
+        };
+        Live {
+            at_ms: now.as_millis(),
+            queues: state.queues.iter().map(queue_live).collect(),
+            agents: state.agents.values().map(agent_live).collect(),
+            calls: Vec::new(),
+            alarms: self.alarms_of(now, id),
+        }
+    }
+}
+
+fn agent_live(agent: &Agent) -> AgentLive {
+    AgentLive {
+        name: agent.decl.name.clone(),
+        display: agent.display(),
+        state: agent.state,
+        reason: agent.reason.clone(),
+        since_ms: agent.since.as_millis(),
+        call_id: agent.call(),
+        connection: agent.connection().to_owned(),
+        media: agent.media().to_owned(),
+    }
+}
+
+fn call_live(call: &Call) -> CallLive {
+    let agent = call.offer().map(|offer| offer.agent.clone()).or_else(|| call.agent.clone());
+    let in_menu = matches!(call.stage, Stage::Menu(_));
+    CallLive {
+        id: call.id,
+        state: call.state(),
+        direction: Direction::Inbound,
+        from: call.from.expose().clone(),
+        to: call.to.clone(),
+        queue: call.queue.clone(),
+        agent,
+        node: if in_menu { call.path.last().map(NodeName::to_string) } else { None },
+        started_ms: call.started.as_millis(),
+        since_ms: call.stage_since.as_millis(),
+    }
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,14 @@
-//! What tests of the switch share: tenants from text.
+//! What tests of the switch share: tenants from text, scripted phones, and a world to move them in.
+
+mod phone;
+mod world;
+
+pub use phone::{Phone, Plan, Seen};
+pub use world::{START_MS, SWITCH, Settings, WorkerLeg, World};
 
 use std::collections::BTreeMap;
 
-use crate::config::{Tenant, TenantDoc};
+use crate::config::{AgentDecl, QueueDecl, Tenant, TenantDoc};
 
 /// A tenant from its file's content written as JSON; panics with the errors where it is none.
 pub fn tenant_from(json: &str) -> Tenant {
@@ -12,4 +18,15 @@ pub fn tenant_from(json: &str) -> Tenant {
         Ok(tenant) => tenant,
         Err(errors) => panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
     }
+}
+
+/// A queue with every default.
+pub fn queue_decl(name: &str) -> QueueDecl {
+    serde_json::from_value(serde_json::json!({ "name": name })).expect("a queue's declaration")
+}
+
+/// An agent with a contact phone and every default.
+pub fn agent_decl(name: &str) -> AgentDecl {
+    let phone = serde_json::json!({ "kind": "contact", "uri": format!("sip:{name}@192.0.2.1:6001") });
+    serde_json::from_value(serde_json::json!({ "name": name, "phone": phone })).expect("an agent's declaration")
 }

@@ -1,0 +1,201 @@
+//! The end of a call: both sides let go, one outcome, one record.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use cti_base::{AgentName, CallId, LegId, TenantId, Timestamp};
+use cti_media::{LegStats, MediaCommand};
+
+use super::{Call, CallerInvite, Stage, Talking};
+use crate::desk::{CallState, CallView, Direction, Event};
+use crate::engine::Engine;
+use crate::fact::{CallRecord, Fact, OfferEnd, Outcome};
+use crate::hours::local_day;
+use crate::limits::STATS_WAIT;
+use crate::timer::{CallTimer, Timer};
+
+/// A call that is over. Its record goes out when its legs' counts are in, or have had their time.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    record: Box<CallRecord>,
+    open: BTreeSet<LegId>,
+    /// A wrap-up that was over before the record went out follows it.
+    wrapup: Option<Fact>,
+}
+
+impl Engine {
+    /// Ends the call, whatever its stage. `cause` is a word or a status as `CallRecord::cause` says.
+    pub(crate) fn end_call(&mut self, now: Timestamp, id: CallId, outcome: Outcome, cause: &str) {
+        let how = if cause == "caller_hangup" { "caller_hangup" } else { "call_over" };
+        self.withdraw_offer(now, id, OfferEnd::Withdrawn, how);
+        self.count_end(now, id, outcome);
+        self.leave_queue(now, id);
+        let Some(mut call) = self.calls.remove(&id) else { return };
+        self.timers.cancel_call(id);
+        call.segment(now, None);
+        if let Some(used) = self.tenants.get_mut(&call.tenant).and_then(|state| state.trunks.get_mut(&call.trunk)) {
+            used.calls = used.calls.saturating_sub(1);
+        }
+        if let Some(recording) = call.recording {
+            self.media(id, MediaCommand::RecordStop { recording });
+        }
+        self.let_caller_go(now, &mut call, outcome, cause);
+        let record = Self::leg_record(now, &call.customer, None, cause);
+        Self::add_leg_record(&mut call.legs, record);
+        self.close_media(call.customer.id);
+        let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: "over" });
+        let talked = if let Stage::Talking(mut talking) = stage {
+            let session = talking.leg.session.take();
+            let record = Self::leg_record(now, &talking.leg, Some(&talking.agent), cause);
+            Self::add_leg_record(&mut call.legs, record);
+            self.end_session(now, session, None);
+            self.close_media(talking.leg.id);
+            if let Some(since) = talking.held_since.take() {
+                talking.hold += now.since(since);
+            }
+            Some(talking)
+        } else {
+            None
+        };
+        let hold = talked.as_ref().map_or(Duration::ZERO, |talking| talking.hold);
+        let record = Box::new(make_record(now, &mut call, outcome, cause, hold));
+        let in_record = |leg: &LegId| record.legs.iter().any(|line| line.id == *leg);
+        let mine = self.legs.iter().filter(|(_, open)| open.call == id).map(|(leg, _)| *leg);
+        let open: BTreeSet<LegId> = mine.filter(in_record).collect();
+        let no_leg_is_open = open.is_empty();
+        self.endings.insert(id, Ending { record, open, wrapup: None });
+        self.timers.set(Timer::Call(id, CallTimer::Stats), now + STATS_WAIT);
+        self.changed();
+        if let Some(talking) = talked {
+            self.end_talk(now, call, *talking, cause);
+        }
+        if no_leg_is_open {
+            self.emit_ending(now, id);
+        }
+    }
+
+    /// The queue's counts of what became of the call.
+    fn count_end(&mut self, now: Timestamp, id: CallId, outcome: Outcome) {
+        let abandoned = matches!(outcome, Outcome::AbandonedQueue | Outcome::AbandonedRinging);
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(queue) = call.queue.clone().filter(|_| abandoned) else { return };
+        if let Some(state) = self.tenants.get_mut(&call.tenant) {
+            let day = local_day(now, state.tenant.zone);
+            if let Some(queue) = state.queues.get_mut(&queue) {
+                queue.stats.add_abandoned(day);
+            }
+        }
+    }
+
+    /// BYE, or the final answer of an INVITE that had none.
+    fn let_caller_go(&mut self, now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str) {
+        let Some(session) = call.customer.session.take() else { return };
+        match &call.invite {
+            CallerInvite::Accepted => self.end_session(now, Some(session), None),
+            CallerInvite::Open { .. } => {
+                let code = match (outcome, cause) {
+                    (Outcome::Overflowed, _) => 480,
+                    (_, "media_failed") => 503,
+                    _ => 500,
+                };
+                self.sessions.remove(&session);
+                self.endpoint.reject(now, session, code);
+            }
+        }
+    }
+
+    /// The agent's side of the end: the desk is told, wrap-up begins.
+    fn end_talk(&mut self, now: Timestamp, call: Call, talking: Talking, cause: &str) {
+        let talked = now.since(call.answered.unwrap_or(now));
+        let view = CallView {
+            call_id: call.id,
+            state: CallState::Ended,
+            direction: Direction::Inbound,
+            queue: talking.queue.clone(),
+            case_kind: talking.case_kind,
+            muted: false,
+            recording: false,
+            answered_ms: call.answered.map(Timestamp::as_millis),
+            held_since_ms: None,
+            ended_ms: Some(now.as_millis()),
+            wrapup_until_ms: None,
+            cause: Some(cause.to_owned()),
+            pop: talking.pop,
+            ver: call.ver + 1,
+        };
+        self.desk(&call.tenant, &talking.agent, Event::CallEnded(Box::new(view.clone())));
+        self.start_wrapup(now, &call.tenant, &talking.agent, talking.queue, view, talked);
+    }
+
+    pub(crate) fn ending_leg_closed(&mut self, now: Timestamp, id: CallId, leg: LegId, stats: Option<LegStats>) {
+        let Some(ending) = self.endings.get_mut(&id) else { return };
+        if let Some(record) = ending.record.legs.iter_mut().find(|record| record.id == leg) {
+            record.stats = stats;
+        }
+        ending.open.remove(&leg);
+        if ending.open.is_empty() {
+            self.emit_ending(now, id);
+        }
+    }
+
+    /// The call's record, and the wrap-up that was quicker than it.
+    pub(crate) fn emit_ending(&mut self, _now: Timestamp, id: CallId) {
+        let Some(ending) = self.endings.remove(&id) else { return };
+        self.timers.cancel(&Timer::Call(id, CallTimer::Stats));
+        self.fact(Fact::CallEnded { record: ending.record });
+        if let Some(wrapup) = ending.wrapup {
+            self.fact(wrapup);
+        }
+    }
+
+    /// The wrap-up's fact, after the call's own.
+    pub(crate) fn wrapup_fact(
+        &mut self,
+        tenant: &TenantId,
+        call: CallId,
+        agent: &AgentName,
+        wrapup: Duration,
+        disposition: Option<String>,
+    ) {
+        let wrapup_ms = wrapup.as_millis() as u64;
+        let fact = Fact::WrapupEnded { tenant: tenant.clone(), call, agent: agent.clone(), wrapup_ms, disposition };
+        match self.endings.get_mut(&call) {
+            Some(ending) => ending.wrapup = Some(fact),
+            None => self.fact(fact),
+        }
+    }
+}
+
+fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str, hold: Duration) -> CallRecord {
+    let ms = |duration: Duration| duration.as_millis() as u64;
+    let waited = call.queued.map_or(Duration::ZERO, |queued| call.answered.unwrap_or(now).since(queued));
+    let together = call.answered.map_or(Duration::ZERO, |answered| now.since(answered));
+    CallRecord {
+        id: call.id,
+        tenant: call.tenant.clone(),
+        direction: Direction::Inbound,
+        outcome,
+        cause: cause.to_owned(),
+        from: call.from.clone(),
+        to: call.to.clone(),
+        trunk: Some(call.trunk.clone()),
+        ivr_path: std::mem::take(&mut call.path),
+        queue: call.queue.clone(),
+        agent: call.agent.clone(),
+        customer_id: call.customer_id(),
+        started_ms: call.started.as_millis(),
+        queued_ms: call.queued.map(Timestamp::as_millis),
+        offered_ms: call.offered.map(Timestamp::as_millis),
+        answered_ms: call.answered.map(Timestamp::as_millis),
+        ended_ms: now.as_millis(),
+        wait_ms: ms(waited),
+        ring_ms: ms(call.ring),
+        talk_ms: ms(together.saturating_sub(hold)),
+        hold_ms: ms(hold),
+        legs: std::mem::take(&mut call.legs),
+        segments: std::mem::take(&mut call.segments),
+        recording: call.recording,
+        disposition: None,
+        vars: std::mem::take(&mut call.vars),
+    }
+}

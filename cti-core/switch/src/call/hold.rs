@@ -1,0 +1,75 @@
+//! Hold and retrieve, by the desk or by the agent's phone; mute.
+
+use cti_base::{CallId, Timestamp};
+use cti_media::MediaCommand;
+
+use crate::commands::wrong_state;
+use crate::desk::{Event, Nack};
+use crate::engine::Engine;
+use crate::fact::{Fact, SegmentKind};
+
+impl Engine {
+    pub(crate) fn set_desk_hold(&mut self, now: Timestamp, id: CallId, hold: bool) -> Result<(), Nack> {
+        let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) else {
+            return Err(wrong_state("This call is not being talked on."));
+        };
+        if !hold && talking.phone_hold {
+            talking.desk_hold = false;
+            return Err(wrong_state("The phone itself holds the call: retrieve it there."));
+        }
+        talking.desk_hold = hold;
+        self.update_hold(now, id);
+        Ok(())
+    }
+
+    /// The agent's phone offered a direction in which it hears nothing, or one in which it does again.
+    pub(crate) fn set_phone_hold(&mut self, now: Timestamp, id: CallId, hold: bool) {
+        if let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) {
+            talking.phone_hold = hold;
+            self.update_hold(now, id);
+        }
+    }
+
+    fn update_hold(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (customer, tenant) = (call.customer.id, call.tenant.clone());
+        let Some(talking) = call.talking_mut() else { return };
+        let agent = talking.leg.id;
+        let held = match (talking.held_since, talking.desk_hold || talking.phone_hold) {
+            (None, true) => {
+                talking.held_since = Some(now);
+                true
+            }
+            (Some(since), false) => {
+                talking.hold += now.since(since);
+                talking.held_since = None;
+                false
+            }
+            (None, false) | (Some(_), true) => return,
+        };
+        call.segment(now, Some(if held { SegmentKind::Hold } else { SegmentKind::Talk }));
+        call.stage_since = now;
+        self.fact(Fact::Held { tenant, call: id, held });
+        if held {
+            self.media(id, MediaCommand::Unbridge { a: customer, b: agent });
+            self.play_music(id);
+        } else {
+            self.media(id, MediaCommand::Stop { leg: customer });
+            self.media(id, MediaCommand::Bridge { a: customer, b: agent });
+        }
+        self.tell_desk(id, Event::CallHeld);
+    }
+
+    pub(crate) fn set_mute(&mut self, id: CallId, muted: bool) -> Result<(), Nack> {
+        let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) else {
+            return Err(wrong_state("This call is not being talked on."));
+        };
+        if talking.muted != muted {
+            talking.muted = muted;
+            let leg = talking.leg.id;
+            self.media(id, MediaCommand::Mute { leg, muted });
+            self.tell_desk(id, Event::CallMuted);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! What both sides of a call have in common: dialogs, ports, digits, new offers of media.
+
+use cti_base::{CallId, LegId, Timestamp};
+use cti_media::{Codec, Direction, LegStats, MediaCommand, PlayId, Recorded, sdp};
+use cti_sip::{EndCause, SessionId};
+
+use super::{Leg, Stage};
+use crate::engine::{Engine, OpenLeg, Party};
+use crate::fact::{Fact, LegRecord, LegRole, OfferEnd, Outcome};
+use crate::limits::LEGS_PER_CALL_MAX;
+
+impl Engine {
+    /// The leg of a live call: the caller's, or that of the agent who rings or talks.
+    pub(crate) fn leg_mut(&mut self, call: CallId, party: Party) -> Option<&mut Leg> {
+        let call = self.calls.get_mut(&call)?;
+        match (party, &mut call.stage) {
+            (Party::Customer, _) => Some(&mut call.customer),
+            (Party::Agent, Stage::Waiting(waiting)) => waiting.offer.as_mut()?.leg.as_mut(),
+            (Party::Agent, Stage::Talking(talking)) => Some(&mut talking.leg),
+            (Party::Agent, Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. }) => None,
+        }
+    }
+
+    fn party_of(&self, leg: LegId) -> Option<(CallId, Party)> {
+        let id = self.legs.get(&leg).filter(|open| !open.closing)?.call;
+        let party = if self.calls.get(&id)?.customer.id == leg { Party::Customer } else { Party::Agent };
+        Some((id, party))
+    }
+
+    /// A session whose dialog never came to be is over: the caller gave up, or an agent's phone did.
+    pub(crate) fn session_over(&mut self, now: Timestamp, session: SessionId, caller: &str, agent: &str) {
+        let Some((id, party)) = self.sessions.remove(&session) else { return };
+        if let Some(leg) = self.leg_mut(id, party) {
+            leg.session = None;
+        }
+        match party {
+            Party::Customer => self.end_call_by_stage(now, id, caller),
+            Party::Agent => self.agent_leg_over(now, id, agent),
+        }
+    }
+
+    pub(crate) fn session_ended(&mut self, now: Timestamp, session: SessionId, cause: &EndCause) {
+        match cause {
+            EndCause::Bye { q850: _ } => self.session_over(now, session, "caller_hangup", "agent_hangup"),
+            EndCause::Local => {
+                self.sessions.remove(&session);
+            }
+            EndCause::NoAck => self.session_over(now, session, "no_ack", "no_ack"),
+            EndCause::Gone => self.session_over(now, session, "caller_gone", "agent_gone"),
+        }
+    }
+
+    /// The agent's dialog is over: the talk ends, or the offer has failed.
+    fn agent_leg_over(&mut self, now: Timestamp, id: CallId, cause: &str) {
+        match self.calls.get(&id).map(|call| &call.stage) {
+            Some(Stage::Talking(_)) => self.end_call(now, id, Outcome::Answered, cause),
+            Some(Stage::Waiting(_)) => self.offer_over(now, id, OfferEnd::Failed, cause),
+            Some(Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. }) | None => {}
+        }
+    }
+
+    /// The call ends with what its stage makes of it: talked is answered, the rest abandoned where it was. Where the
+    /// ground gave way rather than the caller (no ACK, no media), a call that was never talked on has failed.
+    pub(crate) fn end_call_by_stage(&mut self, now: Timestamp, id: CallId, cause: &str) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let by_stage = Self::outcome_by_stage(call);
+        let outcome = match by_stage {
+            Outcome::Answered | Outcome::Overflowed => by_stage,
+            _ if cause == "caller_hangup" => by_stage,
+            _ => Outcome::Failed,
+        };
+        self.end_call(now, id, outcome, cause);
+    }
+
+    /// Ends a dialog of ours in whatever state it is; its later events find nobody.
+    pub(crate) fn end_session(&mut self, now: Timestamp, session: Option<SessionId>, q850: Option<u8>) {
+        if let Some(session) = session {
+            self.sessions.remove(&session);
+            self.endpoint.hangup(now, session, q850);
+        }
+    }
+
+    /// Frees the leg's media; its ports come back with `Closed`.
+    pub(crate) fn close_media(&mut self, leg: LegId) {
+        if let Some(open) = self.legs.get_mut(&leg).filter(|open| !open.closing) {
+            open.closing = true;
+            let call = open.call;
+            self.media(call, MediaCommand::Close { leg });
+        }
+    }
+
+    /// The leg's line in the call's record.
+    pub(crate) fn leg_record(now: Timestamp, leg: &Leg, agent: Option<&cti_base::AgentName>, cause: &str) -> LegRecord {
+        LegRecord {
+            id: leg.id,
+            role: if agent.is_some() { LegRole::Agent } else { LegRole::Customer },
+            agent: agent.cloned(),
+            started_ms: leg.started.as_millis(),
+            answered_ms: leg.answered.map(Timestamp::as_millis),
+            ended_ms: now.as_millis(),
+            cause: cause.to_owned(),
+            codec: leg.media.as_ref().map(|media| media.codec),
+            stats: None,
+        }
+    }
+
+    pub(crate) fn add_leg_record(legs: &mut Vec<LegRecord>, record: LegRecord) {
+        if legs.len() >= LEGS_PER_CALL_MAX {
+            legs.remove(0);
+        }
+        legs.push(record);
+    }
+
+    /// The worker freed the leg's ports, or never had them.
+    pub(crate) fn leg_closed(&mut self, now: Timestamp, leg: LegId, stats: Option<LegStats>) {
+        let Some(OpenLeg { call, port, closing: _ }) = self.legs.remove(&leg) else { return };
+        self.ports.give_back(port, now);
+        if let Some(call) = self.calls.get_mut(&call) {
+            if let Some(record) = call.legs.iter_mut().find(|record| record.id == leg) {
+                record.stats = stats;
+            }
+        } else {
+            self.ending_leg_closed(now, call, leg, stats);
+        }
+    }
+
+    pub(crate) fn leg_open_failed(&mut self, now: Timestamp, leg: LegId, reason: &str) {
+        let party = self.party_of(leg);
+        let tenant = party.and_then(|(id, _)| self.calls.get(&id)).map(|call| call.tenant.clone());
+        self.leg_closed(now, leg, None);
+        let (Some((id, party)), Some(tenant)) = (party, tenant) else { return };
+        self.alarm(now, &tenant, "media_open_failed", format!("RTP ports could not be bound: {reason}."));
+        match party {
+            Party::Customer => self.end_call_by_stage(now, id, "media_failed"),
+            Party::Agent => match self.calls.get(&id).map(|call| &call.stage) {
+                Some(Stage::Talking(_)) => self.end_call(now, id, Outcome::Answered, "media_failed"),
+                // Not the phone's fault: the agent has missed nothing.
+                Some(Stage::Waiting(_)) => self.offer_without_port(now, id),
+                Some(Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. }) | None => {}
+            },
+        }
+    }
+
+    /// Only talking legs are watched (contract.md, `rtp_timeout_s`); a worker's late word about another is nothing.
+    pub(crate) fn leg_silent(&mut self, now: Timestamp, leg: LegId) {
+        let Some((id, _)) = self.party_of(leg) else { return };
+        let is_talking = self.calls.get(&id).and_then(|call| call.talking()).is_some_and(|t| t.held_since.is_none());
+        if is_talking {
+            self.end_call(now, id, Outcome::Answered, "no_media");
+        }
+    }
+
+    pub(crate) fn leg_digit(&mut self, now: Timestamp, leg: LegId, digit: char) {
+        if let Some((id, Party::Customer)) = self.party_of(leg) {
+            self.menu_digit(now, id, digit);
+        }
+    }
+
+    pub(crate) fn info_digit(&mut self, now: Timestamp, session: SessionId, digit: char) {
+        if let Some((id, Party::Customer)) = self.sessions.get(&session).copied() {
+            self.menu_digit(now, id, digit);
+        }
+    }
+
+    pub(crate) fn leg_played(&mut self, now: Timestamp, leg: LegId, play: PlayId) {
+        let Some((id, Party::Customer)) = self.party_of(leg) else { return };
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.playing != Some(play) {
+            return;
+        }
+        call.playing = None;
+        match &call.stage {
+            Stage::Menu(_) => self.menu_played(now, id),
+            Stage::Waiting(_) => self.play_music(id),
+            Stage::Goodbye { .. } => self.goodbye_over(now, id),
+            Stage::Answering(_) | Stage::Talking(_) => {}
+        }
+    }
+
+    /// The peer offers anew: a hold, a retrieve, a moved address. `None` asks for our offer.
+    pub(crate) fn reoffered(&mut self, now: Timestamp, session: SessionId, offer: Option<&[u8]>) {
+        let known = self.sessions.get(&session).copied();
+        let Some((id, party)) = known else {
+            self.endpoint.reject_reoffer(now, session, 481);
+            return;
+        };
+        let Some(leg) = self.leg_mut(id, party) else { return };
+        let mut local = leg.local.clone();
+        local.version += 1;
+        let Some(offer) = offer else {
+            let codec = leg.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
+            leg.local = local;
+            leg.awaits_answer = true;
+            let body = sdp::offer(&leg.local, codec, Direction::SendRecv);
+            self.endpoint.accept_reoffer(now, session, body);
+            return;
+        };
+        let (body, media) = match sdp::answer(offer, &local, Direction::SendRecv) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let code = if matches!(error, sdp::SdpError::Malformed(_)) { 400 } else { 488 };
+                self.endpoint.reject_reoffer(now, session, code);
+                return;
+            }
+        };
+        leg.local = local;
+        leg.media = Some(media.clone());
+        let holds = !media.direction.sends() || media.remote_rtp.is_none();
+        let leg = leg.id;
+        self.media(id, MediaCommand::Connect { leg, media });
+        self.endpoint.accept_reoffer(now, session, body);
+        if party == Party::Agent {
+            self.set_phone_hold(now, id, holds);
+        }
+    }
+
+    pub(crate) fn recording_ended(
+        &mut self,
+        now: Timestamp,
+        recording: cti_base::RecordingId,
+        result: Result<Recorded, String>,
+    ) {
+        let Some((tenant, id)) = self.recordings.remove(&recording) else { return };
+        if let Err(reason) = &result {
+            self.alarm(now, &tenant, "recording_failed", format!("A recording failed: {reason}."));
+            self.recording_lost(id, recording);
+        }
+        self.fact(Fact::RecordingEnded { tenant, call: id, recording, result });
+    }
+}

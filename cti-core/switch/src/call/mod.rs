@@ -1,0 +1,291 @@
+//! One call, from the caller's INVITE to its outcome, stage by stage: each file here is one of them.
+
+mod ending;
+mod goodbye;
+mod hold;
+mod inbound;
+mod legs;
+mod menu;
+mod offering;
+mod talking;
+mod waiting;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cti_base::{AgentName, CallId, LegId, NodeName, OfferId, Pii, QueueName, RecordingId, TenantId, Timestamp};
+use cti_media::{LegMedia, PlayId, sdp};
+use cti_sip::SessionId;
+use ivr_scripts::{Script, Walk};
+
+use crate::acd::queue::Place;
+use crate::config::{AnswerWhen, Route};
+use crate::desk::{CallState, CallerRecords, OfferCreated, Pop};
+use crate::fact::{LegRecord, SegmentKind, SegmentRecord};
+use crate::input::CommandId;
+use crate::limits::SEGMENTS_MAX;
+
+pub(crate) use ending::Ending;
+pub(crate) use inbound::cut;
+
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub id: CallId,
+    pub tenant: TenantId,
+    pub trunk: String,
+    pub from: Pii<String>,
+    pub to: String,
+    pub started: Timestamp,
+    pub customer: Leg,
+    /// Whether and with what the caller's INVITE is still to be answered.
+    pub invite: CallerInvite,
+    pub answer_when: AnswerWhen,
+    pub stage: Stage,
+    pub stage_since: Timestamp,
+    pub locale: String,
+    pub path: Vec<NodeName>,
+    pub vars: BTreeMap<String, String>,
+    pub records: Records,
+    pub queue: Option<QueueName>,
+    pub queued: Option<Timestamp>,
+    /// The caller's order among those who came within one microsecond.
+    pub order: u64,
+    pub offered: Option<Timestamp>,
+    pub answered: Option<Timestamp>,
+    pub agent: Option<AgentName>,
+    /// How often a queue's limit has passed the call on.
+    pub overflows: u32,
+    /// How long agents' phones have rung for it, all offers together.
+    pub ring: Duration,
+    pub segments: Vec<SegmentRecord>,
+    /// The stretch that is going on.
+    pub open_segment: Option<(SegmentKind, Timestamp)>,
+    /// Legs that are over.
+    pub legs: Vec<LegRecord>,
+    pub recording: Option<RecordingId>,
+    pub plays: u64,
+    /// What plays to the caller and is to be heard of.
+    pub playing: Option<PlayId>,
+    pub setup_measured: bool,
+    pub ver: u32,
+}
+
+#[derive(Debug)]
+pub(crate) enum Stage {
+    /// A late offer's 200 is out; its ACK brings the caller's side. Then the call goes this way.
+    Answering(Route),
+    Menu(Box<Menu>),
+    Waiting(Box<Waiting>),
+    /// A limit was reached: the caller hears goodbye.
+    Goodbye {
+        cause: &'static str,
+    },
+    Talking(Box<Talking>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Menu {
+    pub walk: Walk,
+    /// The script as it was when the caller came in: a change does not move the ground under them.
+    pub script: Arc<Script>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub queue: QueueName,
+    pub place: Place,
+    /// Into this queue.
+    pub entered: Timestamp,
+    /// What the script asked for beyond the queue's own.
+    pub script_priority: i32,
+    pub script_requires: BTreeMap<String, u8>,
+    /// The script's and the queue's together.
+    pub requires: BTreeMap<String, u8>,
+    pub offer: Option<Offer>,
+    /// The agent tried last, and until when they are not tried again.
+    pub skip: Option<(AgentName, Timestamp)>,
+}
+
+/// The ringing of one agent with this call.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub id: OfferId,
+    pub agent: AgentName,
+    pub step: OfferStep,
+    /// The frame as the desk got it; none before `OfferStep::Shown`.
+    pub frame: Option<Box<OfferCreated>>,
+    pub ringing_since: Timestamp,
+    pub leg: Option<Leg>,
+    /// The phone has sent a provisional answer.
+    pub rings: bool,
+    /// A desk's accept that waits for the phone's early dialog.
+    pub accept: Option<CommandId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfferStep {
+    /// The agent is reserved; the records are being asked.
+    Records,
+    /// The frame is on its way to the desk's socket.
+    Shown,
+    /// The phone's INVITE is out.
+    Inviting,
+}
+
+#[derive(Debug)]
+pub(crate) struct Talking {
+    pub agent: AgentName,
+    pub leg: Leg,
+    pub pop: Pop,
+    pub queue: Option<QueueName>,
+    pub case_kind: Option<String>,
+    /// The desk asked for hold.
+    pub desk_hold: bool,
+    /// The agent's phone holds by re-INVITE.
+    pub phone_hold: bool,
+    pub held_since: Option<Timestamp>,
+    pub hold: Duration,
+    pub muted: bool,
+    pub recording: bool,
+}
+
+/// One side's dialog and media.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub id: LegId,
+    /// `None` once the dialog is over or was never opened.
+    pub session: Option<SessionId>,
+    pub started: Timestamp,
+    pub answered: Option<Timestamp>,
+    pub local: sdp::Local,
+    pub media: Option<LegMedia>,
+    /// Our offer is in a 2xx; the ACK brings the answer.
+    pub awaits_answer: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum CallerInvite {
+    /// Not answered. `None` is a late offer.
+    Open { answer: Option<Bytes>, rung: bool },
+    /// 200 is sent.
+    Accepted,
+}
+
+#[derive(Debug)]
+pub(crate) enum Records {
+    /// Asked; the answer is to come.
+    Asked(Timestamp),
+    Known(CallerRecords),
+    /// They could not be asked.
+    Unknown,
+}
+
+impl Call {
+    pub(crate) fn waiting(&self) -> Option<&Waiting> {
+        match &self.stage {
+            Stage::Waiting(waiting) => Some(waiting),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) => None,
+        }
+    }
+
+    pub(crate) fn waiting_mut(&mut self) -> Option<&mut Waiting> {
+        match &mut self.stage {
+            Stage::Waiting(waiting) => Some(waiting),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) => None,
+        }
+    }
+
+    pub(crate) fn talking(&self) -> Option<&Talking> {
+        match &self.stage {
+            Stage::Talking(talking) => Some(talking),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) => None,
+        }
+    }
+
+    pub(crate) fn talking_mut(&mut self) -> Option<&mut Talking> {
+        match &mut self.stage {
+            Stage::Talking(talking) => Some(talking),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) => None,
+        }
+    }
+
+    pub(crate) fn offer(&self) -> Option<&Offer> {
+        self.waiting()?.offer.as_ref()
+    }
+
+    pub(crate) fn offer_mut(&mut self) -> Option<&mut Offer> {
+        self.waiting_mut()?.offer.as_mut()
+    }
+
+    pub(crate) fn is_accepted(&self) -> bool {
+        matches!(self.invite, CallerInvite::Accepted)
+    }
+
+    pub(crate) fn state(&self) -> CallState {
+        match &self.stage {
+            Stage::Answering(_) | Stage::Menu(_) => CallState::Ivr,
+            Stage::Waiting(waiting) if waiting.offer.is_some() => CallState::Offering,
+            Stage::Waiting(_) | Stage::Goodbye { .. } => CallState::Queued,
+            Stage::Talking(talking) if talking.held_since.is_some() => CallState::Held,
+            Stage::Talking(_) => CallState::Talking,
+        }
+    }
+
+    /// Ends the stretch that is going on and begins the next one.
+    pub(crate) fn segment(&mut self, now: Timestamp, next: Option<SegmentKind>) {
+        if let Some((kind, since)) = self.open_segment.take()
+            && self.segments.len() < SEGMENTS_MAX
+        {
+            let with_agent = matches!(kind, SegmentKind::Ringing | SegmentKind::Talk | SegmentKind::Hold);
+            let ringing = self.offer().map(|offer| offer.agent.clone());
+            self.segments.push(SegmentRecord {
+                kind,
+                queue: if kind == SegmentKind::Ivr { None } else { self.queue.clone() },
+                agent: if with_agent { ringing.or_else(|| self.agent.clone()) } else { None },
+                started_ms: since.as_millis(),
+                ended_ms: now.as_millis(),
+            });
+        }
+        self.open_segment = next.map(|kind| (kind, now));
+    }
+
+    /// The one customer that matched, if exactly one did.
+    pub(crate) fn customer_id(&self) -> Option<String> {
+        match &self.records {
+            Records::Known(known) => match known.candidates.as_slice() {
+                [only] => Some(only.customer_id.clone()),
+                _ => None,
+            },
+            Records::Asked(_) | Records::Unknown => None,
+        }
+    }
+
+    pub(crate) fn pop(&self, now: Timestamp) -> Pop {
+        let (candidates, records_known) = match &self.records {
+            Records::Known(known) => (known.candidates.clone(), true),
+            Records::Asked(_) | Records::Unknown => (Vec::new(), false),
+        };
+        let waited_until = self.answered.unwrap_or(now);
+        Pop {
+            number: self.from.clone(),
+            region: None,
+            candidates,
+            records_known,
+            ivr_path: self.path.clone(),
+            wait_ms: self.queued.map_or(0, |queued| waited_until.since(queued).as_millis() as u64),
+            vars: self.vars.clone(),
+        }
+    }
+}
+
+/// The greater of both levels for every skill that either asks for.
+pub(crate) fn merge_requires(queue: &BTreeMap<String, u8>, script: &BTreeMap<String, u8>) -> BTreeMap<String, u8> {
+    let mut merged = queue.clone();
+    for (skill, level) in script {
+        let least = merged.entry(skill.clone()).or_insert(*level);
+        *least = (*least).max(*level);
+    }
+    merged
+}

@@ -1,0 +1,172 @@
+//! The agent's phone answered: the legs are joined, the recording starts.
+
+use std::time::Duration;
+
+use cti_base::{CallId, RecordingId, Timestamp};
+use cti_media::{MediaCommand, sdp};
+use cti_sip::SessionId;
+
+use super::{OfferStep, Stage, Talking};
+use crate::acd::agent::Task;
+use crate::desk::{AgentState, CallView, Direction, Event};
+use crate::effect::{Effect, Measure};
+use crate::engine::{Engine, Party};
+use crate::fact::{Fact, OfferEnd, SegmentKind};
+use crate::hours::local_day;
+use crate::timer::{CallTimer, Timer};
+
+impl Engine {
+    pub(crate) fn phone_answered(&mut self, now: Timestamp, session: SessionId, answer: Option<&[u8]>) {
+        let Some((id, Party::Agent)) = self.sessions.get(&session).copied() else {
+            // A 200 that crossed our CANCEL: nobody waits for it.
+            self.endpoint.hangup(now, session, None);
+            return;
+        };
+        if self.calls.get(&id).and_then(|call| call.offer()).is_none_or(|offer| offer.step != OfferStep::Inviting) {
+            return;
+        }
+        match answer.map(sdp::read_answer) {
+            Some(Ok(media)) => {
+                if let Some(leg) = self.leg_mut(id, Party::Agent) {
+                    leg.answered = Some(now);
+                    leg.media = Some(media);
+                }
+                self.connect(now, id);
+            }
+            Some(Err(_)) | None => self.offer_over(now, id, OfferEnd::Failed, "no_media"),
+        }
+    }
+
+    /// Joins caller and agent.
+    fn connect(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let tenant = call.tenant.clone();
+        call.answered = Some(now);
+        call.segment(now, Some(SegmentKind::Talk));
+        let pop = call.pop(now);
+        let Some(waiting) = call.waiting_mut() else { return };
+        let Some(offer) = waiting.offer.take() else { return };
+        let (queue, place, entered) = (waiting.queue.clone(), waiting.place, waiting.entered);
+        let Some(leg) = offer.leg else { return };
+        self.offers.remove(&offer.id);
+        let (agent, agent_leg, media) = (offer.agent.clone(), leg.id, leg.media.clone());
+        let customer = call.customer.id;
+        call.ring += now.since(offer.ringing_since);
+        call.agent = Some(agent.clone());
+        call.stage_since = now;
+        call.playing = None;
+        let wait = now.since(call.queued.unwrap_or(now));
+        let decl = self.queue_decl(&tenant, queue.as_str()).cloned();
+        let pop = offer.frame.map_or(pop, |frame| frame.pop);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.stage = Stage::Talking(Box::new(Talking {
+                agent: agent.clone(),
+                leg,
+                pop,
+                queue: Some(queue.clone()),
+                case_kind: decl.as_ref().and_then(|decl| decl.case.clone()),
+                desk_hold: false,
+                phone_hold: false,
+                held_since: None,
+                hold: Duration::ZERO,
+                muted: false,
+                recording: false,
+            }));
+        }
+        self.timers.cancel_call(id);
+        if let Some(state) = self.tenants.get_mut(&tenant) {
+            let day = local_day(now, state.tenant.zone);
+            if let Some(queue) = state.queues.get_mut(&queue) {
+                queue.leave(place);
+                let threshold = Duration::from_secs(u64::from(queue.decl.service_level.seconds));
+                queue.stats.add_answered(day, now.since(entered), threshold);
+            }
+            if let Some(agent) = state.agents.get_mut(&agent) {
+                agent.task = Task::Talk(id);
+                agent.missed = 0;
+            }
+        }
+        let how = OfferEnd::Accepted;
+        self.fact(Fact::OfferEnded { tenant: tenant.clone(), call: id, offer: offer.id, agent: agent.clone(), how });
+        self.fact(Fact::Answered { tenant: tenant.clone(), call: id, agent: agent.clone() });
+        self.measure(Measure::QueueWait { seconds: wait.as_secs_f64() });
+        self.answer_caller(now, id);
+        if let Some(media) = media {
+            self.media(id, MediaCommand::Connect { leg: agent_leg, media });
+        }
+        self.media(id, MediaCommand::Stop { leg: customer });
+        self.media(id, MediaCommand::Bridge { a: customer, b: agent_leg });
+        if decl.is_some_and(|decl| decl.record) {
+            self.start_recording(now, id);
+        }
+        if let Some(command) = offer.accept {
+            self.effect(Effect::Reply { id: command, result: Ok(()) });
+        }
+        self.desk(&tenant, &agent, Event::OfferAccepted { offer_id: offer.id, call_id: id });
+        self.set_agent_state(now, &tenant, &agent, AgentState::Talking, None);
+        self.tell_desk(id, Event::CallConnected);
+    }
+
+    fn start_recording(&mut self, now: Timestamp, id: CallId) {
+        let recording = RecordingId::new(now, &mut self.rng);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (tenant, customer) = (call.tenant.clone(), call.customer.id);
+        call.recording = Some(recording);
+        let Some(talking) = call.talking_mut() else { return };
+        talking.recording = true;
+        let agent = talking.leg.id;
+        self.recordings.insert(recording, (tenant.clone(), id));
+        self.fact(Fact::RecordingStarted { tenant: tenant.clone(), call: id, recording });
+        let record = MediaCommand::Record { recording, call: id, tenant, customer, agent, started: now };
+        self.media(id, record);
+    }
+
+    /// The recording of a call that is still talked on failed: its agent is told.
+    pub(crate) fn recording_lost(&mut self, id: CallId, recording: RecordingId) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| call.recording == Some(recording)) else { return };
+        if let Some(talking) = call.talking_mut() {
+            talking.recording = false;
+            self.tell_desk(id, Event::CallRecording);
+        }
+    }
+
+    /// The call as it is, to its agent's desk, one version on.
+    pub(crate) fn tell_desk(&mut self, id: CallId, event: fn(Box<CallView>) -> Event) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.ver += 1;
+        let tenant = call.tenant.clone();
+        let Some(agent) = call.talking().map(|talking| talking.agent.clone()) else { return };
+        if let Some(view) = self.call_view(id) {
+            self.desk(&tenant, &agent, event(Box::new(view)));
+        }
+    }
+
+    /// A talking call as its agent's desk shows it.
+    pub(crate) fn call_view(&self, id: CallId) -> Option<CallView> {
+        let call = self.calls.get(&id)?;
+        let talking = call.talking()?;
+        Some(CallView {
+            call_id: id,
+            state: call.state(),
+            direction: Direction::Inbound,
+            queue: talking.queue.clone(),
+            case_kind: talking.case_kind.clone(),
+            muted: talking.muted,
+            recording: talking.recording,
+            answered_ms: call.answered.map(Timestamp::as_millis),
+            held_since_ms: talking.held_since.map(Timestamp::as_millis),
+            ended_ms: None,
+            wrapup_until_ms: None,
+            cause: None,
+            pop: talking.pop.clone(),
+            ver: call.ver,
+        })
+    }
+
+    /// Whether the call's ring timer or any other of its waiting still runs: for the invariants.
+    pub(crate) fn has_waiting_timer(&self, id: CallId) -> bool {
+        self.timers
+            .iter()
+            .any(|timer| matches!(timer, Timer::Call(call, kind) if *call == id && *kind != CallTimer::Stats))
+    }
+}

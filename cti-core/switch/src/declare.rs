@@ -1,0 +1,193 @@
+//! A tenant is declared, anew or changed: all of it applies at once, and nobody loses a call or a place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cti_base::{AgentName, CallId, QueueName, TenantId, Timestamp};
+use cti_sip::Account;
+
+use crate::acd::agent::{Agent, Desk, Reach, Task};
+use crate::acd::queue::{Place, Queue};
+use crate::call::merge_requires;
+use crate::config::{AgentDecl, Phone, Route, Tenant};
+use crate::desk::AgentState;
+use crate::engine::{Engine, TenantState};
+use crate::routing::TrunkTable;
+
+impl Engine {
+    pub(crate) fn declare(&mut self, now: Timestamp, tenant: Arc<Tenant>) {
+        let id = tenant.doc.tenant.id.clone();
+        let accounts = self.accounts(&tenant);
+        self.endpoint.set_accounts(id.as_str(), accounts);
+        let state = self.tenants.entry(id.clone()).or_insert_with(|| TenantState {
+            tenant: tenant.clone(),
+            queues: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            trunks: BTreeMap::new(),
+            records_pause_until: Timestamp::default(),
+        });
+        state.tenant = tenant.clone();
+        // Nobody is ready while the ground moves: the sets are made anew below.
+        for queue in state.queues.values_mut() {
+            queue.ready.clear();
+        }
+        for agent in state.agents.values_mut() {
+            agent.indexed = None;
+        }
+        let gone = self.declare_queues(&id, &tenant);
+        self.declare_agents(now, &id, &tenant);
+        self.trunks = TrunkTable::new(self.tenants.values().map(|state| &*state.tenant));
+        self.replace_waiting(&id);
+        for queue in gone {
+            self.empty_queue(now, &id, &queue);
+        }
+        let agents: Vec<AgentName> =
+            self.tenants.get(&id).map(|s| s.agents.keys().cloned().collect()).unwrap_or_default();
+        for agent in &agents {
+            self.reindex(now, &id, agent);
+        }
+        self.match_all(now, &id);
+        self.changed();
+    }
+
+    /// New and changed queues; returns those that are no longer declared, which still stand.
+    fn declare_queues(&mut self, id: &TenantId, tenant: &Tenant) -> Vec<QueueName> {
+        let Some(state) = self.tenants.get_mut(id) else { return Vec::new() };
+        for decl in &tenant.doc.queue {
+            match state.queues.get_mut(&decl.name) {
+                Some(queue) => queue.decl = decl.clone(),
+                None => {
+                    state.queues.insert(decl.name.clone(), Queue::new(decl.clone()));
+                }
+            }
+        }
+        let is_gone = |name: &&QueueName| !tenant.doc.queue.iter().any(|decl| decl.name == **name);
+        state.queues.keys().filter(is_gone).cloned().collect()
+    }
+
+    fn declare_agents(&mut self, now: Timestamp, id: &TenantId, tenant: &Tenant) {
+        let declared: BTreeSet<&AgentName> = tenant.doc.agent.iter().map(|decl| &decl.name).collect();
+        let Some(state) = self.tenants.get(id) else { return };
+        let gone: Vec<AgentName> = state.agents.keys().filter(|name| !declared.contains(name)).cloned().collect();
+        for name in gone {
+            self.dismiss(now, id, &name);
+        }
+        for decl in &tenant.doc.agent {
+            let reach = self.reach_of(id, decl);
+            let Some(state) = self.tenants.get_mut(id) else { return };
+            match state.agents.get_mut(&decl.name) {
+                Some(agent) => {
+                    if agent.decl.phone != decl.phone {
+                        agent.answers_by_hand = false;
+                    }
+                    agent.decl = decl.clone();
+                    agent.reach = reach;
+                    agent.removed = false;
+                }
+                None => {
+                    state.agents.insert(decl.name.clone(), Agent::new(now, decl.clone(), reach));
+                }
+            }
+            self.follow_always_ready(now, id, &decl.name);
+        }
+    }
+
+    /// Who needs no desk is ready when the phone can be rung; who needs one again, and has none, is not.
+    fn follow_always_ready(&mut self, now: Timestamp, id: &TenantId, name: &AgentName) {
+        let Some(agent) = self.agent(id, name) else { return };
+        let is_idle = matches!(agent.task, Task::Idle);
+        if agent.decl.always_ready {
+            self.phone_changed(now, id, name);
+        } else if is_idle && agent.state != AgentState::Offline && matches!(agent.desk, Desk::Never) {
+            self.set_agent_state(now, id, name, AgentState::Offline, None);
+        }
+    }
+
+    /// An agent is no longer declared: a ringing phone is let go, a talk and its wrap-up are finished first.
+    fn dismiss(&mut self, now: Timestamp, id: &TenantId, name: &AgentName) {
+        let Some(agent) = self.agent_mut(id, name) else { return };
+        agent.removed = true;
+        match &agent.task {
+            Task::Idle => self.remove_agent(now, id, name),
+            Task::Offer(call) => {
+                let call = *call;
+                self.take_offer_back(now, call, "agent_removed");
+            }
+            Task::Talk(_) | Task::Wrapup(_) => {}
+        }
+    }
+
+    fn reach_of(&self, id: &TenantId, decl: &AgentDecl) -> Reach {
+        match &decl.phone {
+            Phone::Contact { uri } => self.endpoint.target_of(uri).map_or(Reach::Nowhere, Reach::Contact),
+            Phone::Sip { .. } => Reach::Registered(self.endpoint.contacts_of(id.as_str(), decl.name.as_str()).len()),
+            Phone::Webrtc {} => Reach::Nowhere,
+        }
+    }
+
+    /// Waiting callers under changed queues: the same place, the new priority, skills and limits.
+    fn replace_waiting(&mut self, id: &TenantId) {
+        let Some(state) = self.tenants.get_mut(id) else { return };
+        let mut waiting_calls = Vec::new();
+        for queue in state.queues.values_mut() {
+            let old: Vec<(Place, CallId)> = queue.waiting().collect();
+            for (place, call_id) in old {
+                let Some(call) = self.calls.get_mut(&call_id) else { continue };
+                let (queued, order) = (call.queued.unwrap_or(call.started), call.order);
+                let Some(waiting) = call.waiting_mut() else { continue };
+                waiting.requires = merge_requires(&queue.decl.requires, &waiting.script_requires);
+                let priority = queue.decl.priority.saturating_add(waiting.script_priority);
+                waiting.place = Place::new(priority, queued, order);
+                let (is_matched, place_now) = (waiting.offer.is_some(), waiting.place);
+                queue.leave(place);
+                queue.enter(place_now, call_id);
+                queue.set_matched(place_now, is_matched);
+                waiting_calls.push(call_id);
+            }
+        }
+        for call in waiting_calls {
+            self.set_wait_timers(call);
+        }
+    }
+
+    /// The callers of a queue that is no longer declared go where its overflow led, or hear goodbye.
+    fn empty_queue(&mut self, now: Timestamp, id: &TenantId, name: &QueueName) {
+        let Some(state) = self.tenants.get(id) else { return };
+        let Some(queue) = state.queues.get(name) else { return };
+        let calls: Vec<CallId> = queue.waiting().map(|(_, call)| call).collect();
+        let stands = |to: &Route| match to {
+            Route::Ivr(ivr) => state.tenant.scripts.contains_key(ivr),
+            Route::Queue(to) => to != name && state.tenant.doc.queue.iter().any(|decl| decl.name == *to),
+        };
+        let leads_on = queue.decl.overflow.as_ref().is_some_and(|overflow| stands(&overflow.to));
+        for call in calls {
+            if leads_on {
+                self.overflow_due(now, call);
+            } else {
+                self.say_goodbye(now, call, "queue_removed");
+            }
+        }
+        if let Some(state) = self.tenants.get_mut(id) {
+            state.queues.remove(name);
+        }
+    }
+
+    /// The records keep a phone's digest for its plain name alone. The one for `name@tenant` must match nothing, so it is
+    /// drawn at random: an empty one could be answered by anybody.
+    fn accounts(&mut self, tenant: &Tenant) -> Vec<Account> {
+        let phones = tenant.doc.agent.iter().filter(|agent| matches!(agent.phone, Phone::Sip { .. }));
+        let mut accounts = Vec::new();
+        for agent in phones {
+            let Some((ha1_md5, ha1_sha256)) = tenant.digests.get(&agent.name).cloned() else { continue };
+            accounts.push(Account {
+                tenant: tenant.doc.tenant.id.to_string(),
+                user: agent.name.to_string(),
+                ha1_md5,
+                ha1_sha256,
+                qualified_ha1_md5: self.rng.hex::<16>(),
+                qualified_ha1_sha256: self.rng.hex::<32>(),
+            });
+        }
+        accounts
+    }
+}

@@ -1,0 +1,332 @@
+//! The engine: what happened comes in, what to do goes out. The rules between calls, queues and agents are `impl Engine`
+//! blocks beside the aggregate that they begin at: `call/` and `acd/`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use cti_base::{AgentName, CallId, LegId, OfferId, RecordingId, Rng, TenantId, Timestamp};
+use cti_media::ports::PortPool;
+use cti_media::{MediaCommand, MediaEvent};
+use cti_sip::{Endpoint, EndpointConfig, Event, SessionId};
+
+use crate::acd::agent::{Agent, Desk};
+use crate::acd::queue::Queue;
+use crate::call::{Call, Ending};
+use crate::config::{QueueDecl, Tenant};
+use crate::desk;
+use crate::effect::{Effect, Measure};
+use crate::fact::Fact;
+use crate::input::Input;
+use crate::limits::{ALARM_STAY, ALARMS_MAX};
+use crate::live::Alarm;
+use crate::routing::TrunkTable;
+use crate::timer::{AgentTimer, CallTimer, Timer, Timers};
+
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    pub sip: EndpointConfig,
+    /// What stands in our session descriptions as the address that RTP comes to.
+    pub media_ip: IpAddr,
+    /// Even ports of this range are RTP's, the odd ones RTCP's.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// A call keeps two legs for itself; a call beyond this gets 503.
+    pub legs_max: usize,
+}
+
+/// The switch of one shard. **One [`Engine::handle`] for what happened, then [`Engine::poll_effect`] until `None`, then
+/// sleep until [`Engine::poll_deadline`].**
+pub struct Engine {
+    pub(crate) media_ip: IpAddr,
+    pub(crate) legs_max: usize,
+    pub(crate) rng: Rng,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) tenants: BTreeMap<TenantId, TenantState>,
+    pub(crate) trunks: TrunkTable,
+    pub(crate) calls: BTreeMap<CallId, Call>,
+    /// Calls that are over and wait for their legs' counts.
+    pub(crate) endings: BTreeMap<CallId, Ending>,
+    pub(crate) sessions: BTreeMap<SessionId, (CallId, Party)>,
+    pub(crate) offers: BTreeMap<OfferId, CallId>,
+    /// Legs whose ports are in use, of live calls and of legs that are being closed.
+    pub(crate) legs: BTreeMap<LegId, OpenLeg>,
+    pub(crate) ports: PortPool,
+    /// Recordings that are not sealed yet.
+    pub(crate) recordings: BTreeMap<RecordingId, (TenantId, CallId)>,
+    pub(crate) timers: Timers,
+    pub(crate) draining: bool,
+    pub(crate) orders: u64,
+    effects: VecDeque<Effect>,
+    /// Counted once the messages of this input are out.
+    measures: Vec<Measure>,
+    alarms: BTreeMap<(TenantId, &'static str), (Alarm, Timestamp)>,
+    version: u64,
+}
+
+/// Whose session it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Party {
+    Customer,
+    Agent,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenLeg {
+    pub call: CallId,
+    pub port: u16,
+    /// `MediaCommand::Close` is out.
+    pub closing: bool,
+}
+
+pub(crate) struct TenantState {
+    pub tenant: Arc<Tenant>,
+    pub queues: BTreeMap<cti_base::QueueName, Queue>,
+    pub agents: BTreeMap<AgentName, Agent>,
+    pub trunks: BTreeMap<String, TrunkUse>,
+    /// Until then the records are not waited for: they did not answer in time.
+    pub records_pause_until: Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TrunkUse {
+    pub calls: u32,
+    /// When the next call would come if calls came evenly at `max_cps` (generic cell rate algorithm, ITU-T I.371).
+    pub next_call: Timestamp,
+}
+
+impl Engine {
+    pub fn new(config: EngineConfig, seed: [u8; 32]) -> Self {
+        let mut rng = Rng::from_seed(seed);
+        let mut sip_seed = [0; 32];
+        rng.fill(&mut sip_seed);
+        Self {
+            media_ip: config.media_ip,
+            legs_max: config.legs_max,
+            endpoint: Endpoint::new(config.sip, Rng::from_seed(sip_seed)),
+            rng,
+            tenants: BTreeMap::new(),
+            trunks: TrunkTable::default(),
+            calls: BTreeMap::new(),
+            endings: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            legs: BTreeMap::new(),
+            ports: PortPool::new(config.rtp_ports),
+            recordings: BTreeMap::new(),
+            timers: Timers::default(),
+            draining: false,
+            orders: 0,
+            effects: VecDeque::new(),
+            measures: Vec::new(),
+            alarms: BTreeMap::new(),
+            version: 0,
+        }
+    }
+
+    /// Takes in one thing that happened at `now`, which never goes back. Whatever else is due by then happens first.
+    pub fn handle(&mut self, now: Timestamp, input: Input) {
+        self.run_due(now);
+        match input {
+            Input::Sip(packet) => self.endpoint.handle_packet(now, packet),
+            Input::SipTransportFailed(flow) => self.endpoint.transport_failed(now, flow),
+            Input::SipConnectionClosed(connection) => self.endpoint.connection_closed(now, connection),
+            Input::Media(event) => self.media_event(now, event),
+            Input::Desk { tenant, agent, id, command } => self.desk_command(now, &tenant, &agent, id, command),
+            Input::DeskPresence { tenant, agent, presence } => self.desk_presence(now, &tenant, &agent, presence),
+            Input::OfferShown { offer } => self.offer_shown(now, offer),
+            Input::Caller { call, records } => self.caller_known(now, call, records),
+            Input::Declare(tenant) => self.declare(now, tenant),
+            Input::Drain => self.drain(),
+            Input::Tick => {}
+        }
+        self.run_sip_events(now);
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            self.effects.push_back(Effect::Send(transmit));
+        }
+        for measure in self.measures.drain(..) {
+            self.effects.push_back(Effect::Measure(measure));
+        }
+    }
+
+    /// What to do, in order; `None` when all is told.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When `Input::Tick` is due at the latest; `None` while nothing waits.
+    pub fn poll_deadline(&self) -> Option<Timestamp> {
+        [self.timers.next(), self.endpoint.poll_deadline()].into_iter().flatten().min()
+    }
+
+    /// Goes up whenever `live` may show something else.
+    pub fn live_version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether no call is left, not even one whose record waits for its last counts.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.endings.is_empty()
+    }
+
+    fn run_due(&mut self, now: Timestamp) {
+        if self.endpoint.poll_deadline().is_some_and(|at| at <= now) {
+            self.endpoint.handle_deadline(now);
+            self.run_sip_events(now);
+        }
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Call(call, kind) => self.call_timer(now, call, kind),
+                Timer::Agent(tenant, agent, kind) => self.agent_timer(now, &tenant, &agent, kind),
+            }
+            self.run_sip_events(now);
+        }
+    }
+
+    fn run_sip_events(&mut self, now: Timestamp) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.sip_event(now, event);
+        }
+    }
+
+    fn sip_event(&mut self, now: Timestamp, event: Event) {
+        match event {
+            Event::Invite { session, invite } => self.invited(now, session, *invite),
+            Event::Cancelled { session } => self.session_over(now, session, "caller_hangup", "agent_hangup"),
+            Event::Confirmed { session, answer } => self.confirmed(now, session, answer.as_deref()),
+            Event::Progress { session, code, sdp: _ } => self.phone_progress(now, session, code),
+            Event::Answered { session, sdp } => self.phone_answered(now, session, sdp.as_deref()),
+            Event::Failed { session, code, reason: _ } => self.phone_failed(now, session, code),
+            Event::Reoffer { session, sdp } => self.reoffered(now, session, sdp.as_deref()),
+            // Hold is made at the server: this switch offers nothing anew.
+            Event::Reanswered { session: _, result: _ } => {}
+            Event::InfoDigit { session, digit } => self.info_digit(now, session, digit),
+            // Asked of phones; this is none.
+            Event::Notify { session: _, event: _ } => {}
+            Event::Ended { session, cause } => self.session_ended(now, session, &cause),
+            Event::Registered { tenant, user, contacts } => self.registered(now, &tenant, &user, contacts),
+            // This switch registers nowhere in this form of the tenant's file.
+            Event::RegisterResult { registration: _, result: _ } => {}
+            Event::Rejected { reason } => self.measures.push(Measure::SipRejected { reason }),
+        }
+    }
+
+    fn media_event(&mut self, now: Timestamp, event: MediaEvent) {
+        match event {
+            MediaEvent::OpenFailed { leg, reason } => self.leg_open_failed(now, leg, &reason),
+            MediaEvent::Digit { leg, digit } => self.leg_digit(now, leg, digit),
+            MediaEvent::Played { leg, play } => self.leg_played(now, leg, play),
+            MediaEvent::Silent { leg } => self.leg_silent(now, leg),
+            MediaEvent::Closed { leg, stats } => self.leg_closed(now, leg, Some(stats)),
+            MediaEvent::RecordingSealed { recording, file } => self.recording_ended(now, recording, Ok(file)),
+            MediaEvent::RecordingFailed { recording, reason } => self.recording_ended(now, recording, Err(reason)),
+        }
+    }
+
+    fn call_timer(&mut self, now: Timestamp, call: CallId, kind: CallTimer) {
+        match kind {
+            CallTimer::Menu => self.menu_deadline(now, call),
+            CallTimer::Overflow => self.overflow_due(now, call),
+            CallTimer::MaxWait => self.max_wait_due(now, call),
+            CallTimer::Announce => self.announce_due(now, call),
+            CallTimer::RecordsWait => self.records_late(now, call),
+            CallTimer::ShownWait => self.invite_phone(now, call),
+            CallTimer::Ring => self.ring_timeout(now, call),
+            CallTimer::Rematch => {
+                self.match_call(now, call);
+            }
+            CallTimer::Goodbye => self.goodbye_over(now, call),
+            CallTimer::Stats => self.emit_ending(now, call),
+        }
+    }
+
+    fn agent_timer(&mut self, now: Timestamp, tenant: &TenantId, agent: &AgentName, kind: AgentTimer) {
+        match kind {
+            AgentTimer::Wrapup => self.wrapup_over(now, tenant, agent, None, true),
+            AgentTimer::DeskGrace => self.desk_grace_over(now, tenant, agent),
+            AgentTimer::BreakOver => self.no_answer_break_over(now, tenant, agent),
+            AgentTimer::Unblock => self.reindex_and_match(now, tenant, agent),
+        }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.version += 1;
+        for (id, state) in &self.tenants {
+            for (name, agent) in &state.agents {
+                if agent.desk == Desk::Connected {
+                    let (tenant, agent, event) = (id.clone(), name.clone(), desk::Event::Drain {});
+                    self.effects.push_back(Effect::Desk { tenant, agent, event });
+                }
+            }
+        }
+    }
+
+    // What the aggregates' files tell the outside by.
+
+    pub(crate) fn effect(&mut self, effect: Effect) {
+        self.effects.push_back(effect);
+    }
+
+    pub(crate) fn fact(&mut self, fact: Fact) {
+        self.version += 1;
+        self.effects.push_back(Effect::Fact(fact));
+    }
+
+    pub(crate) fn media(&mut self, call: CallId, command: MediaCommand) {
+        self.effects.push_back(Effect::Media { call, command });
+    }
+
+    /// To the agent's desk; an agent who never had one is told nothing.
+    pub(crate) fn desk(&mut self, tenant: &TenantId, agent: &AgentName, event: desk::Event) {
+        self.version += 1;
+        if self.agent(tenant, agent).is_some_and(|agent| agent.desk != Desk::Never) {
+            self.effects.push_back(Effect::Desk { tenant: tenant.clone(), agent: agent.clone(), event });
+        }
+    }
+
+    /// Counted after the messages of this input.
+    pub(crate) fn measure(&mut self, measure: Measure) {
+        self.measures.push(measure);
+    }
+
+    pub(crate) fn changed(&mut self) {
+        self.version += 1;
+    }
+
+    pub(crate) fn alarm(&mut self, now: Timestamp, tenant: &TenantId, code: &'static str, message: String) {
+        self.version += 1;
+        let key = (tenant.clone(), code);
+        if let Some((alarm, last)) = self.alarms.get_mut(&key) {
+            if now.since(*last) > ALARM_STAY {
+                alarm.since_ms = now.as_millis();
+            }
+            (alarm.message, *last) = (message, now);
+        } else if self.alarms.len() < ALARMS_MAX * self.tenants.len().max(1) {
+            let alarm = Alarm { code: code.to_owned(), message, since_ms: now.as_millis() };
+            self.alarms.insert(key, (alarm, now));
+        }
+    }
+
+    pub(crate) fn alarms_of(&self, now: Timestamp, tenant: &TenantId) -> Vec<Alarm> {
+        let of_tenant = self.alarms.iter().filter(|((id, _), _)| id == tenant);
+        of_tenant.filter(|(_, (_, last))| now.since(*last) <= ALARM_STAY).map(|(_, (alarm, _))| alarm.clone()).collect()
+    }
+
+    pub(crate) fn agent(&self, tenant: &TenantId, agent: &AgentName) -> Option<&Agent> {
+        self.tenants.get(tenant)?.agents.get(agent)
+    }
+
+    pub(crate) fn agent_mut(&mut self, tenant: &TenantId, agent: &AgentName) -> Option<&mut Agent> {
+        self.tenants.get_mut(tenant)?.agents.get_mut(agent)
+    }
+
+    pub(crate) fn queue_decl(&self, tenant: &TenantId, queue: &str) -> Option<&QueueDecl> {
+        Some(&self.tenants.get(tenant)?.queues.get(queue)?.decl)
+    }
+
+    /// The call's queue as declared.
+    pub(crate) fn queue_of(&self, call: &Call) -> Option<&Queue> {
+        self.tenants.get(&call.tenant)?.queues.get(call.queue.as_ref()?)
+    }
+}

@@ -1,0 +1,148 @@
+//! Everything the switch waits for, in one ordered map.
+
+use std::collections::BTreeMap;
+
+use cti_base::{AgentName, CallId, TenantId, Timestamp};
+
+/// What is due. Each is set at most once at a time: setting it again moves it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    Call(CallId, CallTimer),
+    Agent(TenantId, AgentName, AgentTimer),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum CallTimer {
+    /// The deadline that the menu's walk set.
+    Menu,
+    /// The queue's `overflow.after_s`.
+    Overflow,
+    /// The queue's `max_wait_s`.
+    MaxWait,
+    Announce,
+    /// The records had their time.
+    RecordsWait,
+    /// The desk's socket had its time.
+    ShownWait,
+    Ring,
+    /// The agent tried last may be tried again.
+    Rematch,
+    /// The goodbye has played long enough.
+    Goodbye,
+    /// The call is over: its legs' counts had their time.
+    Stats,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum AgentTimer {
+    Wrapup,
+    DeskGrace,
+    /// The break for no answer of an `always_ready` agent ends.
+    BreakOver,
+    /// The oldest failed offer has left the window.
+    Unblock,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: BTreeMap<(Timestamp, u64), Timer>,
+    keys: BTreeMap<Timer, (Timestamp, u64)>,
+    set: u64,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
+        self.set += 1;
+        let key = (at, self.set);
+        if let Some(old) = self.keys.insert(timer.clone(), key) {
+            self.due.remove(&old);
+        }
+        self.due.insert(key, timer);
+    }
+
+    pub(crate) fn cancel(&mut self, timer: &Timer) {
+        if let Some(key) = self.keys.remove(timer) {
+            self.due.remove(&key);
+        }
+    }
+
+    pub(crate) fn cancel_call(&mut self, call: CallId) {
+        let all = Timer::Call(call, CallTimer::Menu)..=Timer::Call(call, CallTimer::Stats);
+        while let Some((timer, _)) = self.keys.range(all.clone()).next() {
+            let timer = timer.clone();
+            self.cancel(&timer);
+        }
+    }
+
+    pub(crate) fn cancel_agent(&mut self, tenant: &TenantId, agent: &AgentName) {
+        for kind in [AgentTimer::Wrapup, AgentTimer::DeskGrace, AgentTimer::BreakOver, AgentTimer::Unblock] {
+            self.cancel(&Timer::Agent(tenant.clone(), agent.clone(), kind));
+        }
+    }
+
+    /// The earliest that is due at `now`, in the order of time and then of setting.
+    pub(crate) fn pop_due(&mut self, now: Timestamp) -> Option<Timer> {
+        let entry = self.due.first_entry()?;
+        if entry.key().0 > now {
+            return None;
+        }
+        let timer = entry.remove();
+        self.keys.remove(&timer);
+        Some(timer)
+    }
+
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Timer> {
+        self.keys.keys()
+    }
+
+    pub(crate) fn len(&self) -> (usize, usize) {
+        (self.due.len(), self.keys.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cti_base::Rng;
+
+    use super::*;
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(ms)
+    }
+
+    #[test]
+    fn timers_fire_in_order_and_once_moved_only_at_the_new_time() {
+        let mut rng = Rng::from_number(1);
+        let (a, b) = (CallId::new(at(1), &mut rng), CallId::new(at(1), &mut rng));
+        let mut timers = Timers::default();
+        timers.set(Timer::Call(a, CallTimer::Ring), at(20));
+        timers.set(Timer::Call(b, CallTimer::Ring), at(10));
+        timers.set(Timer::Call(a, CallTimer::Menu), at(10));
+        timers.set(Timer::Call(a, CallTimer::Ring), at(5));
+        assert_eq!(timers.next(), Some(at(5)));
+        assert_eq!(timers.pop_due(at(4)), None);
+        let fired: Vec<Timer> = std::iter::from_fn(|| timers.pop_due(at(30))).collect();
+        assert_eq!(
+            fired,
+            [Timer::Call(a, CallTimer::Ring), Timer::Call(b, CallTimer::Ring), Timer::Call(a, CallTimer::Menu)]
+        );
+        assert_eq!(timers.len(), (0, 0));
+    }
+
+    #[test]
+    fn a_calls_timers_go_with_it() {
+        let mut rng = Rng::from_number(1);
+        let (a, b) = (CallId::new(at(1), &mut rng), CallId::new(at(1), &mut rng));
+        let mut timers = Timers::default();
+        for kind in [CallTimer::Menu, CallTimer::Ring, CallTimer::Stats] {
+            timers.set(Timer::Call(a, kind), at(5));
+        }
+        timers.set(Timer::Call(b, CallTimer::Ring), at(9));
+        timers.cancel_call(a);
+        assert_eq!((timers.next(), timers.len()), (Some(at(9)), (1, 1)));
+    }
+}
