@@ -2,6 +2,7 @@
 import type { OfferCreated } from '../generated';
 import { phone } from '../duration';
 import { t } from '../i18n/index.svelte';
+import { names } from '../names.svelte';
 import { desk } from './desk.svelte';
 
 const FLASH_MS = 900;
@@ -32,7 +33,7 @@ export function onOffer(offer: OfferCreated): void {
     else document.title = (on = !on) ? ringing : plain;
   }, FLASH_MS);
   if (document.hidden && 'Notification' in window && Notification.permission === 'granted') {
-    shown = new Notification(callerName(offer), { body: `${phone(offer.pop.number)} · ${offer.queue}`, tag: 'zongji-offer' });
+    shown = new Notification(callerName(offer), { body: `${phone(offer.pop.number)} · ${names.queue(offer.queue)}`, tag: 'zongji-offer' });
     shown.onclick = () => window.focus();
   }
 }

@@ -42,6 +42,8 @@ export class Drafts {
   async open(owner: string, send: Send): Promise<void> {
     this.#owner = owner;
     this.#send = send;
+    // The last keys before the page goes are not left to a timer.
+    if (typeof document !== 'undefined') addEventListener('pagehide', () => this.#keepAll());
     try {
       for (const row of await this.#db.all(owner, Date.now())) {
         const id = `${row.call_id}/${row.kind}`;
@@ -172,17 +174,23 @@ export class Drafts {
 
   #keepSoon(id: string): void {
     if (this.#local.has(id)) return;
-    const timer = setTimeout(() => {
-      this.#local.delete(id);
-      const d = this.all.get(id);
-      if (!d) return;
-      const { conflict: _c, status: _s, ...row } = d;
-      this.#db.put({ ...row, fields: { ...row.fields } }).then(
-        () => (this.kept = true),
-        () => (this.kept = false),
-      );
-    }, LOCAL_MS);
-    this.#local.set(id, timer);
+    this.#local.set(id, setTimeout(() => this.#keepNow(id), LOCAL_MS));
+  }
+  #keepAll(): void {
+    for (const [id, timer] of [...this.#local]) {
+      clearTimeout(timer);
+      this.#keepNow(id);
+    }
+  }
+  #keepNow(id: string): void {
+    this.#local.delete(id);
+    const d = this.all.get(id);
+    if (!d) return;
+    const { conflict: _c, status: _s, ...row } = d;
+    this.#db.put({ ...row, fields: { ...row.fields } }).then(
+      () => (this.kept = true),
+      () => (this.kept = false),
+    );
   }
 
   #sendSoon(id: string, waitMs: number): void {
