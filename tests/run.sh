@@ -44,7 +44,7 @@ step "rustfmt" $cargo fmt --check
 step "the web application checks (types, translations)" bash -c "cd $web && npm run -s check"
 step "the web application builds within its budgets" bash -c "cd $web && npm run -s build"
 counted "the web application's unit tests" bash -c "cd $web && npm test -s"
-step "the program builds" $cargo build -p zongji
+step "everything builds" $cargo build --workspace --all-targets
 step "clippy" $cargo clippy --workspace --all-targets -- -D warnings
 counted "cargo test" $cargo test --workspace --no-fail-fast
 
