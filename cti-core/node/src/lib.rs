@@ -16,6 +16,8 @@ pub mod media_worker;
 pub mod metrics;
 pub mod net;
 pub mod phone;
+pub mod serve;
+pub mod switch_task;
 
 /// The runtime of everything but the switch and the media.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -73,6 +73,13 @@ pub struct Done {
     pub declared: Vec<Arc<Tenant>>,
 }
 
+impl Package {
+    /// A tenant whose phones do not register.
+    pub fn new(doc: TenantDoc, passwords: BTreeMap<AgentName, String>) -> Self {
+        Self { doc, passwords, digests: BTreeMap::new() }
+    }
+}
+
 impl From<TenantFile> for Package {
     fn from(file: TenantFile) -> Self {
         Self { doc: file.tenant.doc, passwords: file.passwords, digests: file.tenant.digests }
@@ -277,7 +284,7 @@ fn compile(doc: TenantDoc, digests: BTreeMap<AgentName, (String, String)>) -> Re
         .map(|agent| agent.name.clone())
         .collect();
     let digests = digests.into_iter().filter(|(name, _)| registering.contains(name)).collect();
-    Tenant::compile(doc, digests, None).map_err(|errors| {
+    Tenant::compile(doc, digests, Some(&ivr_scripts::shipped::prompt_names())).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         format!("tenant {id}: {}", lines.join("\n"))
     })

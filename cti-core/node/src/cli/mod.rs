@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod serve;
 mod user;
 
 use std::path::PathBuf;
@@ -42,6 +43,8 @@ pub struct Place {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the call centre
+    Serve,
     /// Declare tenants from files: prints the differences, drops no call
     Apply(apply::Apply),
     /// Check configuration, tenant and IVR files without a server
@@ -76,6 +79,7 @@ impl Place {
 pub fn main() -> ExitCode {
     let Cli { place, command } = Cli::parse();
     let done = match command {
+        Command::Serve => serve::run(&place),
         Command::Apply(apply) => apply.run(&place),
         Command::Check(check) => check.run(),
         Command::User(user) => user.run(&place),

@@ -59,7 +59,8 @@ pub fn check(file: &Path) -> Result<Kind, Problems> {
 }
 
 fn check_script(file: &Path, text: &str) -> Result<(), Problems> {
-    Script::compile(text, World::default()).map(drop).map_err(|errors| {
+    let prompts = ivr_scripts::shipped::prompt_names();
+    Script::compile(text, World { prompts: Some(&prompts), ..World::default() }).map(drop).map_err(|errors| {
         let problem = |error: ivr_scripts::ScriptError| Problem {
             file: file.to_owned(),
             place: Some((error.line, error.column)),

@@ -63,7 +63,7 @@ impl TenantFile {
         if !reader.problems.is_empty() {
             return Err(Problems(reader.problems));
         }
-        match Tenant::compile(doc.clone(), digests, None) {
+        match Tenant::compile(doc.clone(), digests, Some(&ivr_scripts::shipped::prompt_names())) {
             Ok(tenant) => Ok(Self { tenant, passwords }),
             Err(errors) => {
                 for error in errors {

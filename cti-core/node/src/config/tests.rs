@@ -31,6 +31,24 @@ queues = ["repair"]
 phone = { kind = "sip", secret_file = "pw" }
 "#;
 
+const SCRIPT: &str = r#"[script]
+start = "menu"
+name = "main"
+[[node]]
+name = "menu"
+kind = "menu"
+prompts = "main_menu"
+[node.digits]
+1 = "wait"
+[node.silence]
+prompts = "silence"
+then = "wait"
+[[node]]
+name = "wait"
+kind = "queue"
+queue = "repair"
+"#;
+
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -101,9 +119,19 @@ fn a_wrong_tenant_file_is_refused_at_its_place() {
 #[test]
 fn a_scripts_error_is_reported_in_the_script() {
     let folder = Folder::new();
-    folder.write("main.toml", "start = \"a\"\nnonsense");
-    let said = folder.problems(&format!("{TENANT}\n[[ivr]]\nname = \"main\"\nfile = \"main.toml\"\n"));
-    assert!(said.starts_with("main.toml:2:"), "{said}");
+    let with_script = format!("{TENANT}\n[[ivr]]\nname = \"main\"\nfile = \"main.toml\"\n");
+    folder.write("main.toml", SCRIPT);
+    assert!(check(&folder.write("t.toml", &with_script)).is_ok(), "the script is right");
+    let wrong = |from: &str, to: &str, expect: &str| {
+        assert!(SCRIPT.contains(from), "{from}");
+        folder.write("main.toml", &SCRIPT.replacen(from, to, 1));
+        let said = folder.problems(&with_script);
+        assert!(said.starts_with(expect), "{to:?}: {said:?} is not {expect:?}");
+    };
+    wrong("1 = \"wait\"", "1 = \"wat\"", "main.toml:9:");
+    wrong("queue = \"repair\"", "queue = \"repare\"", "main.toml:16:");
+    wrong("prompts = \"main_menu\"", "prompts = \"mane_menu\"", "main.toml:7:");
+    wrong("start", "stat", "main.toml:2:1: ");
     let said = folder.problems(&format!("{TENANT}\n[[ivr]]\nname = \"main\"\nfile = \"none.toml\"\n"));
     assert!(said.starts_with("t.toml:29:1: ivr[main].file: none.toml: No such file"), "{said}");
 }

@@ -1,0 +1,458 @@
+//! `zongji serve`: everything started in order, joined, and ended in order.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use agent_gateway::{GatewayConfig, Hub, Observers};
+use anyhow::{Context, anyhow};
+use cti_sip::{DigestPolicy, EndpointConfig, Transport};
+use cti_switch::config::Tenant;
+use cti_switch::{Engine, EngineConfig, Input};
+use recordings::{Recorder, RecorderThread, StoreConfig};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use zongji_sql::Store;
+
+use crate::admin::{self, Answer, Request, control};
+use crate::config::{Digest, REALM, Setup};
+use crate::journal::projector::{self, Progress};
+use crate::journal::{self, Journal};
+use crate::lookup::LookUps;
+use crate::media_worker::{MediaConfig, MediaCounters, MediaWorkers, PromptLibrary};
+use crate::metrics::{self, LiveWatch, Metrics};
+use crate::net::inbox::{Inbox, Outlet, inbox};
+use crate::net::tcp::Tcp;
+use crate::net::{local_ip, outward_ip, tcp, udp};
+use crate::switch_task::{self, Hands, Published};
+use crate::{clock, data};
+
+/// Files that are open beside the legs' sockets: database, recordings, browsers.
+const FILES_BESIDE_LEGS: u64 = 2_048;
+/// A leg has a socket for RTP and one for RTCP; its recording's file is counted half to each leg.
+const FILES_PER_LEG: u64 = 3;
+/// Legs are never more than this, whatever the system allows.
+const LEGS_MAX: u64 = 20_000;
+const REGISTRATIONS_MAX: usize = 50_000;
+/// SIP transactions for each leg that may live: INVITE, its answer's, re-INVITE, BYE.
+const TRANSACTIONS_PER_LEG: usize = 8;
+/// How long the ended program waits for the last facts and recordings to be written.
+const CLOSING_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A server that runs. `run` waits for its end.
+pub struct Server {
+    pub http: SocketAddr,
+    pub metrics_listen: SocketAddr,
+    pub sip: Vec<SocketAddr>,
+    pub store: Store,
+    pub live: LiveWatch,
+    drain_s: u64,
+    idle: watch::Receiver<bool>,
+    ready: Arc<AtomicBool>,
+    inbox: Inbox,
+    lookups: LookUps,
+    stop: CancellationToken,
+    tasks: tokio::task::JoinSet<()>,
+    threads: Threads,
+    hub: Hub,
+    setup: Setup,
+    _lock: data::Lock,
+}
+
+/// What is waited for at the end, in this order.
+struct Threads {
+    switch: std::thread::JoinHandle<()>,
+    journal: Journal,
+    projecting: tokio::task::JoinHandle<()>,
+    recorder: Recorder,
+    recorder_thread: RecorderThread,
+}
+
+/// Runs until a signal, within the runtime that this makes.
+pub fn run(setup: Setup) -> anyhow::Result<()> {
+    crate::logging::start(setup.config.log.format);
+    crate::runtime()?.block_on(async {
+        let server = Server::start(setup, true).await?;
+        server.announce();
+        server.run_until_signal(|| {}).await
+    })
+}
+
+impl Server {
+    /// Starts everything and takes calls. `first_password`: a first start makes and prints an administrator.
+    pub async fn start(setup: Setup, first_password: bool) -> anyhow::Result<Self> {
+        data::prepare(&setup.data)?;
+        let lock = data::lock(&setup.data)?;
+        let key = data::node_key(&setup.node_key())?;
+        let legs_max = raise_file_limit();
+        let sockets = Sockets::bind(&setup).await?;
+
+        let metrics = Metrics::new()?;
+        let store = Store::connect(&setup.database_url())
+            .await
+            .with_context(|| format!("the database {} can not be opened", without_password(&setup.database_url())))?;
+        if first_password && let Some((name, password)) = admin::first_administrator(&store).await.map_err(|e| anyhow!(e))? {
+            println!("First start: sign in as tenant `system`, user `{name}`, password `{password}`.");
+            println!("It is shown this once; change it with `zongji user passwd --tenant system --name {name}`.");
+        }
+        let (inbox, outlet) = inbox(metrics.clone());
+        let stop = CancellationToken::new();
+        let (recorder, recorder_thread) = start_recorder(&setup, &inbox)?;
+        let media = start_media(&setup, recorder.clone(), &inbox)?;
+        let media_counters = media.counters();
+        let (appender, journal) = journal::open(&setup.journal(), setup.config.journal.durability).await?;
+        let (progress, projecting) = projector::start(journal.clone(), store.clone(), CancellationToken::new());
+
+        let (live_in, live) = watch::channel(Arc::new(BTreeMap::new()));
+        let (idle_in, idle) = watch::channel(true);
+        let ready = Arc::new(AtomicBool::new(false));
+        let (hub, router) = agent_gateway::build(GatewayConfig {
+            store: store.clone(),
+            inbox: inbox.other(),
+            live: live.clone(),
+            recordings_root: setup.recordings(),
+            tls: false,
+            ready: ready.clone(),
+            observers: observers(&metrics),
+        })
+        .context("the gateway could not start")?;
+        let lookups = LookUps::new(store.clone(), inbox.clone());
+        let tcp = Tcp::new(inbox.clone(), stop.clone());
+
+        let engine = Engine::new(engine_config(&setup, &sockets, legs_max), seed(&key)?);
+        let hands = Hands {
+            tcp: tcp.clone(),
+            media,
+            hub: hub.clone(),
+            lookups: lookups.clone(),
+            journal: appender,
+            metrics: metrics.clone(),
+        };
+        let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
+        let published = Published { live: live_in, idle: idle_in };
+        let switch = start_switch(engine, sockets.udp, &inbox, outlet, hands, published, &stop)?;
+
+        let mut tasks = tokio::task::JoinSet::new();
+        for listener in sockets.tcp {
+            let tcp = tcp.clone();
+            tasks.spawn(async move { end_logged("SIP over TCP", tcp.listen(listener).await) });
+        }
+        let (http, metrics_listen) = (sockets.http.local_addr()?, sockets.metrics.local_addr()?);
+        let refresh = refresher(media_counters, &recorder, progress);
+        let scraped = metrics::serve(sockets.metrics, metrics, live.clone(), refresh);
+        tasks.spawn(async move { end_logged("the metrics", scraped.await) });
+        let served = agent_gateway::serve(sockets.http, router, stop.clone().cancelled_owned());
+        tasks.spawn(async move { end_logged("HTTP", served.await) });
+
+        let threads = Threads { switch, projecting, journal, recorder, recorder_thread };
+        let server = Self {
+            http,
+            metrics_listen,
+            sip,
+            store,
+            live,
+            drain_s: setup.config.node.drain_s,
+            idle,
+            ready,
+            inbox,
+            lookups,
+            stop,
+            tasks,
+            threads,
+            hub,
+            setup,
+            _lock: lock,
+        };
+        server.begin().await
+    }
+
+    /// Declares what the records hold, opens the control socket, and is ready.
+    async fn begin(mut self) -> anyhow::Result<Self> {
+        for tenant in admin::stored_tenants(&self.store).await.map_err(|error| anyhow!(error))? {
+            declare(&self.inbox, &self.lookups, tenant).await;
+        }
+        let path = self.setup.control_socket();
+        let listener = control::bind(&path).with_context(|| format!("{} can not be made", path.display()))?;
+        let (store, inbox, lookups) = (self.store.clone(), self.inbox.clone(), self.lookups.clone());
+        // Two applies of one tenant at once would each compare with what the other is about to replace.
+        let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
+        self.tasks.spawn(control::serve(listener, move |request| {
+            carry_out(store.clone(), inbox.clone(), lookups.clone(), one_at_a_time.clone(), request)
+        }));
+        self.ready.store(true, Ordering::Release);
+        Ok(self)
+    }
+
+    /// Does in this process what the control socket does.
+    pub async fn ask(&self, request: Request) -> Result<Answer, String> {
+        let alone = Arc::default();
+        carry_out(self.store.clone(), self.inbox.clone(), self.lookups.clone(), alone, request).await
+    }
+
+    fn announce(&self) {
+        let sip: Vec<String> = self.setup.config.sip.udp.iter().map(ToString::to_string).collect();
+        println!("HTTP on http://{}, SIP on {}, metrics on http://{}/metrics", self.http, sip.join(", "), self.metrics_listen);
+    }
+
+    /// Waits for SIGTERM or SIGINT, lets calls end for the drain time, and ends. A second signal ends at once. `at_signal`
+    /// is done first, off the runtime's threads.
+    pub async fn run_until_signal(mut self, at_signal: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+        let mut signals = Signals::new()?;
+        let broke = tokio::select! {
+            () = signals.next() => false,
+            () = self.stop.cancelled() => true,
+        };
+        self.ready.store(false, Ordering::Release);
+        if !broke {
+            self.inbox.send(Input::Drain).await;
+            if tokio::task::spawn_blocking(at_signal).await.is_err() {
+                tracing::error!("what was to be done at the end ended by a panic");
+            }
+            let drain = Duration::from_secs(self.drain_s);
+            tracing::info!(drain_s = self.drain_s, "no new calls; waiting for those in progress");
+            tokio::select! {
+                _ = tokio::time::timeout(drain, self.idle.wait_for(|idle| *idle)) => {}
+                () = signals.next() => tracing::info!("a second signal: ending at once"),
+                () = self.stop.cancelled() => {}
+            }
+        }
+        self.close().await;
+        if broke { Err(anyhow!("the switch's thread ended by itself: see the log")) } else { Ok(()) }
+    }
+
+    async fn close(self) {
+        self.hub.close_all();
+        self.stop.cancel();
+        let Threads { switch, journal, projecting, recorder, recorder_thread } = self.threads;
+        let mut tasks = self.tasks;
+        let closing = async move {
+            let ended = tokio::task::spawn_blocking(move || switch.join().is_ok()).await;
+            if !matches!(ended, Ok(true)) {
+                tracing::error!("the switch's thread ended by a panic");
+            }
+            if recorder.close().is_err() {
+                tracing::error!("the recorder is too busy to be closed: the last recordings are sealed at the next start");
+            } else if tokio::task::spawn_blocking(move || recorder_thread.join()).await.is_err() {
+                tracing::error!("the recorder ended by a panic");
+            }
+            journal.drained().await;
+            if projecting.await.is_err() {
+                tracing::error!("the projector ended by a panic: history goes on from where it is at the next start");
+            }
+            tasks.shutdown().await;
+        };
+        if tokio::time::timeout(CLOSING_TIME_MAX, closing).await.is_err() {
+            tracing::error!(limit_s = CLOSING_TIME_MAX.as_secs(), "not everything was written in time");
+        }
+        self.store.close().await;
+        // Left behind, it is replaced at the next start.
+        let _gone = std::fs::remove_file(self.setup.control_socket());
+    }
+}
+
+async fn declare(inbox: &Inbox, lookups: &LookUps, tenant: Arc<Tenant>) {
+    lookups.declare(tenant.doc.tenant.id.clone(), tenant.country);
+    inbox.send(Input::Declare(tenant)).await;
+}
+
+async fn carry_out(
+    store: Store,
+    inbox: Inbox,
+    lookups: LookUps,
+    one_at_a_time: Arc<tokio::sync::Mutex<()>>,
+    request: Request,
+) -> Result<Answer, String> {
+    let _turn = one_at_a_time.lock().await;
+    let done = admin::carry_out(&store, request).await?;
+    for tenant in done.declared {
+        declare(&inbox, &lookups, tenant).await;
+    }
+    Ok(done.answer)
+}
+
+/// Everything bound before anything starts, so that a port in use is told at once.
+struct Sockets {
+    listeners: Vec<(Transport, SocketAddr)>,
+    udp: Vec<udp::Bound>,
+    tcp: Vec<std::net::TcpListener>,
+    http: tokio::net::TcpListener,
+    metrics: tokio::net::TcpListener,
+}
+
+impl Sockets {
+    async fn bind(setup: &Setup) -> anyhow::Result<Self> {
+        let config = &setup.config;
+        let taken = |what: &str, address: &SocketAddr| format!("{what} {address} can not be listened on");
+        let mut listeners = Vec::new();
+        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+        for listen in &config.sip.udp {
+            let bound = udp::bind(*listen).with_context(|| taken("[sip] udp", listen))?;
+            listeners.push((Transport::Udp, bound.local));
+            udp.push(bound);
+        }
+        for listen in &config.sip.tcp {
+            let bound = tcp::bind(*listen).with_context(|| taken("[sip] tcp", listen))?;
+            listeners.push((Transport::Tcp, bound.local_addr()?));
+            tcp.push(bound);
+        }
+        let bind = tokio::net::TcpListener::bind;
+        let http = bind(config.http.listen).await.with_context(|| taken("[http] listen", &config.http.listen))?;
+        let metrics =
+            bind(config.metrics.listen).await.with_context(|| taken("[metrics] listen", &config.metrics.listen))?;
+        Ok(Self { listeners, udp, tcp, http, metrics })
+    }
+}
+
+/// SIGTERM and SIGINT alike.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Raises the soft limit of open files to the hard one; the number of legs that it has room for.
+fn raise_file_limit() -> usize {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+        rlimit::Resource::NOFILE.get_soft().unwrap_or(FILES_BESIDE_LEGS)
+    });
+    let legs = (files.saturating_sub(FILES_BESIDE_LEGS) / FILES_PER_LEG).clamp(2, LEGS_MAX);
+    tracing::info!(files, legs, "open files and the legs they have room for");
+    legs as usize
+}
+
+fn engine_config(setup: &Setup, sockets: &Sockets, legs_max: usize) -> EngineConfig {
+    let config = &setup.config;
+    let listening: Vec<SocketAddr> = sockets.listeners.iter().map(|(_, address)| *address).collect();
+    let own = if listening.is_empty() { outward_ip() } else { local_ip(&listening) };
+    EngineConfig {
+        sip: EndpointConfig {
+            listeners: sockets.listeners.clone(),
+            advertised: config.sip.advertised,
+            local_ip: own,
+            digest: match config.sip.digest {
+                Digest::Md5 => DigestPolicy::Md5,
+                Digest::Sha256 => DigestPolicy::Sha256,
+                Digest::Both => DigestPolicy::Both,
+            },
+            realm: REALM.to_owned(),
+            user_agent: format!("zongji/{}", env!("CARGO_PKG_VERSION")),
+            sessions_max: legs_max,
+            transactions_max: legs_max * TRANSACTIONS_PER_LEG,
+            registrations_max: REGISTRATIONS_MAX,
+        },
+        media_ip: config.media.advertised.or(config.sip.advertised).unwrap_or(own),
+        rtp_ports: config.media.rtp_ports.0.clone(),
+        legs_max,
+    }
+}
+
+/// A new seed each start: ids and tags must not come again.
+fn seed(key: &[u8; data::NODE_KEY_BYTES]) -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0u8; 32];
+    data::random(&mut seed)?;
+    for (byte, key) in seed.iter_mut().zip(key) {
+        *byte ^= key;
+    }
+    Ok(seed)
+}
+
+fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, RecorderThread)> {
+    let inbox = inbox.clone();
+    let root = setup.recordings();
+    let told = format!("the recordings' folder {} can not be used", root.display());
+    Recorder::start(StoreConfig { root }, move |event| inbox.try_send(Input::Media(event))).context(told)
+}
+
+fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Result<MediaWorkers> {
+    let config = MediaConfig {
+        ip: media_bind_ip(setup),
+        workers: setup.config.media.workers,
+        rtp_timeout: Duration::from_secs(setup.config.media.rtp_timeout_s),
+    };
+    let named = |(locale, name, wav): &(&str, &str, &'static [u8])| (format!("{locale}/{name}.wav"), *wav);
+    let shipped = ivr_scripts::shipped::PROMPTS.iter().map(named);
+    let prompts = PromptLibrary::from_files(shipped).context("the prompts")?;
+    let inbox = inbox.clone();
+    MediaWorkers::start(config, Arc::new(prompts), recorder, move |event| inbox.try_send(Input::Media(event)))
+        .context("the media workers could not start")
+}
+
+/// Where RTP is bound: everywhere, unless all of SIP is on one address.
+fn media_bind_ip(setup: &Setup) -> std::net::IpAddr {
+    let mut listeners = setup.config.sip.udp.iter().chain(&setup.config.sip.tcp).map(SocketAddr::ip);
+    let wildcard = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+    let first = listeners.next().unwrap_or(wildcard);
+    if listeners.all(|ip| ip == first) { first } else { wildcard }
+}
+
+fn start_switch(
+    engine: Engine,
+    sockets: Vec<udp::Bound>,
+    inbox: &Inbox,
+    outlet: Outlet,
+    hands: Hands,
+    published: Published,
+    stop: &CancellationToken,
+) -> anyhow::Result<std::thread::JoinHandle<()>> {
+    switch_task::spawn(engine, sockets, inbox.clone(), outlet, hands, published, stop.clone())
+        .context("the switch's thread could not start")
+}
+
+fn observers(metrics: &Metrics) -> Observers {
+    let (pop, refused) = (metrics.pop_seconds.clone(), metrics.frames_refused_total.clone());
+    Observers {
+        pop: Arc::new(move |took| pop.observe(took.as_secs_f64())),
+        frame_refused: Arc::new(move |reason| refused.with_label_values(&[reason]).inc()),
+    }
+}
+
+/// Brings the figures that others count up to date when they are asked for.
+fn refresher(media: Arc<MediaCounters>, recorder: &Recorder, progress: Progress) -> metrics::Refresh {
+    let recordings = recorder.counters();
+    Arc::new(move |metrics: &Metrics| {
+        metrics.observe_media(media.packets_in(), media.packets_out(), media.lost());
+        metrics.observe_recordings(&recordings);
+        metrics.journal_lag_seconds.set(progress.lag_seconds(clock::now()));
+    })
+}
+
+fn end_logged(what: &str, ended: std::io::Result<()>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "{what} can not be served any more");
+    }
+}
+
+/// A database's URL as it may be shown.
+fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://...@{place}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_databases_password_is_not_shown() {
+        assert_eq!(without_password("postgres://u:secret@h/db"), "postgres://...@h/db");
+        assert_eq!(without_password("sqlite:/d/zongji.db"), "sqlite:/d/zongji.db");
+    }
+}
