@@ -2,8 +2,10 @@
 //!
 //! `cargo run --release -p zongji-benches -- relay`. The figure is the CPU time of the media worker's thread alone (Linux,
 //! `/proc/self/task/*/schedstat`), divided by the packets it received; each is sent on. The phones run in the main thread.
-//! Beside it: send 3.3 us and receive 0.9 us a packet are the kernel's own share on the machine where the design was
-//! measured; a relay of one task a leg on tokio took 8.6 us there.
+//! Beside it stands the floor of the same machine at the same moment: a thread that only receives each packet and sends it on
+//! as it is, from one blocking socket, without a poll loop, a lookup or a header.
+//!
+//! Peers: a relay of one tokio task a leg took 8.6 us a packet where send and receive took 4.2 us.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -24,8 +26,10 @@ const SECONDS: u64 = 10;
 const PORTS_FROM: u16 = 15_400;
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Runs both cases and prints a line for each.
+/// Runs all cases and prints a line for each.
 pub fn relay() -> Result<(), Box<dyn Error>> {
+    let (packets, cpu) = floor()?;
+    println!("relay floor packets={packets} us_per_packet={:.2}", cpu.as_secs_f64() * 1e6 / packets as f64);
     for recorded in [false, true] {
         let figures = run(recorded)?;
         let (packets, lost, cpu) = (figures.packets, figures.lost, figures.cpu);
@@ -88,7 +92,7 @@ fn run(recorded: bool) -> Result<Figures, Box<dyn Error>> {
     let (nobody, nobodys_call) = (LegId::new(clock::now(), &mut rng), CallId::new(clock::now(), &mut rng));
     workers.send(nobodys_call, MediaCommand::Close { leg: nobody })?;
     events.recv_timeout(Duration::from_secs(5))?;
-    let worker = worker_task()?;
+    let worker = task_named("media-0")?;
     let before = cpu_of(worker)?;
     let begun = Instant::now();
     for round in 0..50 * SECONDS as u32 {
@@ -169,15 +173,47 @@ impl Phone {
     }
 }
 
-/// The thread of the one worker, by its name.
-fn worker_task() -> io::Result<u32> {
+/// As many packets through the barest of relays: packets and CPU time.
+fn floor() -> Result<(u64, Duration), Box<dyn Error>> {
+    const END: usize = 1;
+    let packets = u64::from(CALLS) * 2 * 50 * SECONDS;
+    let [phone, relay, sink] = [(); 3].map(|()| UdpSocket::bind((LOOPBACK, 0)));
+    let (phone, relay, sink) = (phone?, relay?, sink?);
+    let (from, to) = (relay.local_addr()?, sink.local_addr()?);
+    let thread = std::thread::Builder::new().name("floor".to_owned()).spawn(move || -> io::Result<Duration> {
+        let task = task_named("floor")?;
+        let before = cpu_of(task)?;
+        let mut datagram = [0; 400];
+        loop {
+            let (len, _) = relay.recv_from(&mut datagram)?;
+            if len == END {
+                return Ok(cpu_of(task)?.saturating_sub(before));
+            }
+            relay.send_to(&datagram[..len], to)?;
+        }
+    })?;
+    let mut sink = Phone { socket: sink, to: from, packet: [0; HEADER_LEN + 160], received: 0 };
+    let begun = Instant::now();
+    for round in 0..50 * SECONDS as u32 {
+        sink.wait_until(begun + Duration::from_millis(20) * round)?;
+        for _ in 0..2 * CALLS {
+            phone.send_to(&[0; HEADER_LEN + 160], from)?;
+        }
+    }
+    phone.send_to(&[0; END], from)?;
+    let cpu = thread.join().map_err(|_| "the floor's thread panicked")??;
+    Ok((packets, cpu))
+}
+
+/// A thread of this process by its name.
+fn task_named(name: &str) -> io::Result<u32> {
     for entry in fs::read_dir("/proc/self/task")? {
         let entry = entry?;
-        if fs::read_to_string(entry.path().join("comm"))?.trim() == "media-0" {
+        if fs::read_to_string(entry.path().join("comm"))?.trim() == name {
             return entry.file_name().to_string_lossy().parse().map_err(io::Error::other);
         }
     }
-    Err(io::Error::other("the media worker's thread is not in /proc/self/task"))
+    Err(io::Error::other(format!("no thread {name} in /proc/self/task")))
 }
 
 /// The first number of schedstat: nanoseconds on a CPU.

@@ -71,7 +71,7 @@ pub const fn linear_to_ulaw(sample: i16) -> u8 {
     // 33..64 is segment 0, up to 4096..8192 which is segment 7.
     let segment = 10 - magnitude.leading_zeros() as u16;
     let code = (segment << 4) | ((magnitude >> (segment + 1)) & 0x0f);
-    (sign | (!code as u8 & 0x7f)) & 0xff
+    sign | (!code as u8 & 0x7f)
 }
 
 const fn alaw_decode_tables() -> [i32; 256] {

@@ -142,7 +142,10 @@ impl Leg {
         let Some(media) = &self.media else { return Incoming::Dropped(Dropped::Unwanted) };
         let Ok(header) = Header::parse(datagram) else { return Incoming::Dropped(Dropped::Malformed) };
         let Some(content) = content_of(media, header.payload_type) else {
-            return Incoming::Dropped(if self.latched() == Some(from) { Dropped::Unknown } else { Dropped::Stranger });
+            // It makes no peer, but may be the peer's.
+            let stranger = self.latched().is_some_and(|latched| latched != from);
+            self.strangers += u64::from(stranger);
+            return Incoming::Dropped(if stranger { Dropped::Stranger } else { Dropped::Unknown });
         };
         if header.payload.len() > PAYLOAD_LEN_MAX {
             return Incoming::Dropped(Dropped::Malformed);

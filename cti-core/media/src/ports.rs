@@ -32,7 +32,7 @@ impl PortPool {
         let first = range.start().saturating_add(range.start() % 2);
         let pairs = (u32::from(*range.end()) + 1).saturating_sub(u32::from(first)) / 2;
         // 65,535 has no even successor: `saturating_add` leaves it odd.
-        let pairs = if first % 2 == 0 { pairs } else { 0 };
+        let pairs = if first.is_multiple_of(2) { pairs } else { 0 };
         let from = Timestamp::default();
         let mut pool = Self { first, ports: Vec::with_capacity(pairs as usize), free: BTreeSet::new(), order: 0 };
         for index in 0..pairs {

@@ -98,7 +98,7 @@ fn datagrams_are_told_apart() {
     check(&packet(100, 1, 1, &[5, 10, 0, 160]), |i| matches!(i, Incoming::Event { digit: Some('5'), .. }));
     check(&packet(101, 1, 1, &[11, 10, 0, 160]), |i| matches!(i, Incoming::Event { digit: Some('#'), .. }));
     // Comfort noise and an unknown codec make no peer.
-    check(&packet(13, 1, 1, &[1]), |i| matches!(i, Incoming::Dropped(Dropped::Stranger)));
+    check(&packet(13, 1, 1, &[1]), |i| matches!(i, Incoming::Dropped(Dropped::Unknown)));
     check(b"hello", |i| matches!(i, Incoming::Dropped(Dropped::Malformed)));
     let mut unconnected = Leg::new(1, 1, 1);
     let incoming = unconnected.receive(START, addr(PEER), &packet(8, 1, 1, &[1]));

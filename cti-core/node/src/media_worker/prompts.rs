@@ -84,3 +84,35 @@ impl PromptLibrary {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_prompts_are_all_playable() {
+        let shipped = ivr_scripts::shipped::PROMPTS;
+        let files = shipped.iter().map(|(locale, name, wav)| (format!("{locale}/{name}.wav"), *wav));
+        let library = PromptLibrary::from_files(files).expect("they are read");
+        assert_eq!(library.names().count(), shipped.len());
+        let music = library.prompt(&PromptRef("music/default".into())).expect("there is music");
+        assert!(music.samples() > 10 * 8_000);
+    }
+
+    #[test]
+    fn a_folder_adds_to_the_library_and_replaces() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let wav = ivr_scripts::shipped::prompt("en", "beep").expect("a prompt");
+        fs::create_dir_all(folder.path().join("acme/en")).expect("a folder");
+        fs::write(folder.path().join("acme/en/hello.wav"), wav).expect("a file");
+        fs::write(folder.path().join("notes.txt"), b"no prompt").expect("a file");
+        let mut library = PromptLibrary::from_files([("en/beep.wav".to_owned(), wav)]).expect("it is read");
+        library.add_dir(folder.path()).expect("it is read");
+        assert_eq!(library.names().collect::<Vec<_>>(), ["acme/en/hello", "en/beep"]);
+        fs::write(folder.path().join("bad.wav"), b"ID3").expect("a file");
+        let error = library.add_dir(folder.path()).expect_err("not a WAV file").to_string();
+        assert!(error.contains("bad.wav") && error.contains("not a WAV"), "{error}");
+        let error = library.add_dir(&folder.path().join("none")).expect_err("no folder").to_string();
+        assert!(error.contains("none"), "{error}");
+    }
+}

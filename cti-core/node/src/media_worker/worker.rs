@@ -348,10 +348,10 @@ impl<E: Fn(MediaEvent)> Worker<E> {
         {
             leg.record = None;
         }
-        if let Some(leg) = slot.and_then(|slot| self.legs[slot].as_mut()) {
-            if let Some((other, _)) = leg.record.replace((id, side)) {
-                tracing::warn!(leg.id = %leg.id, recording.id = %other, "the leg leaves this recording for another");
-            }
+        if let Some(leg) = slot.and_then(|slot| self.legs[slot].as_mut())
+            && let Some((other, _)) = leg.record.replace((id, side))
+        {
+            tracing::warn!(leg.id = %leg.id, recording.id = %other, "the leg leaves this recording for another");
         }
     }
 
@@ -430,7 +430,9 @@ impl<E: Fn(MediaEvent)> Worker<E> {
                 Err(error) => tracing::debug!(leg.id = %leg.id, %error, "a media socket reports an error"),
             }
         }
-        self.unread.push(token);
+        if !self.unread.contains(&token) {
+            self.unread.push(token);
+        }
     }
 
     /// One datagram on a leg's RTP port: to the recording, the switch and the other leg.
