@@ -213,7 +213,6 @@ export class DeskSocket {
   #opened(): void {
     this.#live = { ...this.#live, rev: 0 };
     this.#setLink('open');
-    this.#subscribe();
     const now = Date.now();
     for (const [id, p] of this.#pending) {
       if (resendable(p.sentMs, now)) this.#send(p.frame);
@@ -222,9 +221,11 @@ export class DeskSocket {
         p.reject(new Refused('lost', 'the connection was lost before the server answered', true));
       }
     }
+    this.#subscribe();
   }
 
   #subscribe(): void {
+    for (const [id, p] of this.#pending) if (p.frame.t === 'sub') this.#pending.delete(id);
     this.command({ t: 'sub', d: { topic: 'live' } }).catch(() => undefined);
   }
 
