@@ -28,7 +28,7 @@ pub(crate) fn compile(source: &str, world: World<'_>) -> Result<Script, Vec<Scri
         check::check(draft, world, &mut errors);
     }
     let mut list = errors.list;
-    list.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+    list.sort_by_key(|error| (error.line, error.column));
     list.dedup();
     match draft.and_then(Draft::into_script) {
         Some(script) if list.is_empty() => Ok(script),
