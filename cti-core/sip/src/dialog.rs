@@ -129,9 +129,13 @@ impl Dialog {
         let mut out = Builder::request(method, uri);
         out.line("Via", &stack.via(&flow, client));
         match strict {
-            None => self.routes.iter().for_each(|route| drop(out.line("Route", route))),
+            None => self.routes.iter().for_each(|route| {
+                out.line("Route", route);
+            }),
             Some(_) => {
-                self.routes.iter().skip(1).for_each(|route| drop(out.line("Route", route)));
+                self.routes.iter().skip(1).for_each(|route| {
+                    out.line("Route", route);
+                });
                 out.line("Route", &format!("<{}>", self.target));
             }
         }

@@ -205,7 +205,9 @@ impl Registrar {
         let adds = wanted.iter().flatten().filter(|contact| contact.expires_s > 0).count();
         if adds > CONTACTS_MAX || self.owners.len() + adds > stack.config.registrations_max {
             stack.emit(Event::Rejected { reason: RejectReason::LimitReached });
-            return answer(stack, 503, &|out| drop(out.number("Retry-After", RETRY_AFTER_S)));
+            return answer(stack, 503, &|out| {
+                out.number("Retry-After", RETRY_AFTER_S);
+            });
         }
         let changed = wanted.as_ref().is_none_or(|contacts| !contacts.is_empty());
         self.drop_bindings(stack, &name, touched_by(&wanted));

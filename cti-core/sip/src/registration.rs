@@ -38,10 +38,6 @@ pub struct Registrations {
 }
 
 impl Registrations {
-    pub fn len(&self) -> usize {
-        self.all.len()
-    }
-
     pub fn register(&mut self, stack: &mut Stack, now: Timestamp, request: RegisterRequest) -> RegistrationId {
         let id = RegistrationId(stack.next_number());
         if self.all.len() >= stack.config.registrations_max {

@@ -13,7 +13,7 @@ use crate::{Event, Flow, RejectReason};
 /// A response up to CSeq, with our name.
 pub fn start(stack: &Stack, request: &Message, flow: Flow, code: u16, to_tag: Option<&str>) -> Builder {
     let mut out = Builder::response(code, reason(code));
-    out.from_request(&request.headers, &request.via, flow.remote, to_tag).line("Server", &stack.config.user_agent);
+    out.answering(&request.headers, &request.via, flow.remote, to_tag).line("Server", &stack.config.user_agent);
     out
 }
 
@@ -63,7 +63,7 @@ fn refusal(stack: &Stack, headers: &Headers, via: &Via, source: SocketAddr, code
     let to = text(|h| matches!(h, Header::To(_)));
     let tag = stack.stateless_tag(&[text(|h| matches!(h, Header::CallId(_))), via.branch()]);
     let mut out = Builder::response(code, reason);
-    out.from_request(headers, via, source, (!to.contains("tag=")).then_some(&tag));
+    out.answering(headers, via, source, (!to.contains("tag=")).then_some(&tag));
     out.line("Server", &stack.config.user_agent);
     out.end()
 }

@@ -1,7 +1,7 @@
 //! What every usage stands on: the two transaction tables, the timers, and the queues out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
@@ -506,10 +506,6 @@ impl Stack {
         }
         format!("{hash:016x}")
     }
-
-    pub fn local_ip(&self) -> IpAddr {
-        self.config.advertised.unwrap_or(self.config.local_ip)
-    }
 }
 
 /// RFC 3261 8.1.1.7.
@@ -542,8 +538,12 @@ fn derived(request: &Bytes, method: &str, to: Option<&str>) -> Bytes {
     for line in lines.take_while(|line| !line.is_empty()) {
         let Some((name, value)) = line.split_once(": ") else { continue };
         match name {
-            "Via" | "Route" | "From" | "Call-ID" | "Max-Forwards" => drop(out.line(name, value)),
-            "To" => drop(out.line(name, to.unwrap_or(value))),
+            "Via" | "Route" | "From" | "Call-ID" | "Max-Forwards" => {
+                out.line(name, value);
+            }
+            "To" => {
+                out.line(name, to.unwrap_or(value));
+            }
             "CSeq" => {
                 let number = value.split(' ').next().unwrap_or("");
                 out.line(name, &format!("{number} {method}"));

@@ -88,9 +88,4 @@ impl<T> Timers<T> {
     pub fn next(&self) -> Option<Timestamp> {
         self.queue.first_key_value().map(|((at, _), _)| *at)
     }
-
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
 }

@@ -78,21 +78,13 @@ impl Sessions {
         match (session.phase, code) {
             (Phase::Calling, 100..=199) => session.provisional(stack, now, flow, code, message),
             (Phase::Calling, 200..=299) => session.answered(stack, now, client, flow, message),
-            (Phase::Calling, _) => self.refused(stack, now, id, client, code, message),
+            (Phase::Calling, _) => self.refused(stack, now, id, code, message),
             (Phase::Talking | Phase::Ending, 200..=299) => end_fork(stack, now, client, flow, message),
             (Phase::Called | Phase::Talking | Phase::Ending, _) => {}
         }
     }
 
-    fn refused(
-        &mut self,
-        stack: &mut Stack,
-        now: Timestamp,
-        id: SessionId,
-        client: ClientId,
-        code: u16,
-        message: &Message,
-    ) {
+    fn refused(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, code: u16, message: &Message) {
         let Some(session) = self.all.get_mut(&id) else { return };
         if matches!(code, 401 | 407) && session.hangup.is_none() {
             let uri = session.request.as_ref().map(|request| clean(&request.target.uri)).unwrap_or_default();
@@ -107,7 +99,6 @@ impl Sessions {
             crate::wire::Start::Response { reason, .. } => reason.clone(),
             crate::wire::Start::Request { .. } => String::new(),
         };
-        let _ = client;
         self.fail(stack, id, code, &reason);
     }
 

@@ -211,12 +211,16 @@ impl Sessions {
         };
         if !session.dialog.in_order(request.cseq.number) {
             // RFC 3261 12.2.2: a number that was overtaken.
-            plain(stack, 500, &|out| drop(out.number("Retry-After", stack_jitter(request.cseq.number))));
+            plain(stack, 500, &|out| {
+                out.number("Retry-After", stack_jitter(request.cseq.number));
+            });
             return;
         }
         session.dialog.came_by(flow);
         let crate::wire::Method::Known(method) = request.cseq.method else {
-            plain(stack, 501, &|out| drop(out.line("Allow", ALLOW)));
+            plain(stack, 501, &|out| {
+                out.line("Allow", ALLOW);
+            });
             return;
         };
         match method {
@@ -236,7 +240,9 @@ impl Sessions {
                     Verdict::Refresh => {
                         session.dialog.refresh_target(&request);
                         let contact = stack.contact(&flow, "");
-                        plain(stack, 200, &|out| drop(out.line("Contact", &contact).line("Allow", ALLOW)));
+                        plain(stack, 200, &|out| {
+                            out.line("Contact", &contact).line("Allow", ALLOW);
+                        });
                     }
                     Verdict::Offer => {
                         session.dialog.refresh_target(&request);
@@ -257,16 +263,22 @@ impl Sessions {
                 }
                 Info::Empty => plain(stack, 200, &|_| {}),
                 Info::Malformed => plain(stack, 400, &|_| {}),
-                Info::Unsupported => plain(stack, 415, &|out| drop(out.line("Accept", super::ACCEPT))),
+                Info::Unsupported => plain(stack, 415, &|out| {
+                    out.line("Accept", super::ACCEPT);
+                }),
             },
             rsip::Method::Notify => match event_of(&request) {
                 Some(event) => {
                     plain(stack, 200, &|_| {});
                     stack.emit(Event::Notify { session: id, event });
                 }
-                None => plain(stack, 489, &|out| drop(out.line("Allow-Events", ALLOW_EVENTS))),
+                None => plain(stack, 489, &|out| {
+                    out.line("Allow-Events", ALLOW_EVENTS);
+                }),
             },
-            rsip::Method::Subscribe => plain(stack, 489, &|out| drop(out.line("Allow-Events", ALLOW_EVENTS))),
+            rsip::Method::Subscribe => plain(stack, 489, &|out| {
+                out.line("Allow-Events", ALLOW_EVENTS);
+            }),
             rsip::Method::Options => plain(stack, 200, &reply::capabilities),
             rsip::Method::Ack
             | rsip::Method::Cancel
@@ -274,7 +286,9 @@ impl Sessions {
             | rsip::Method::PRack
             | rsip::Method::Refer
             | rsip::Method::Message
-            | rsip::Method::Publish => plain(stack, 405, &|out| drop(out.line("Allow", ALLOW))),
+            | rsip::Method::Publish => plain(stack, 405, &|out| {
+                out.line("Allow", ALLOW);
+            }),
         }
     }
 

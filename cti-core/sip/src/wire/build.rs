@@ -47,13 +47,7 @@ impl Builder {
 
     /// What a response takes over from its request (RFC 3261 8.2.6.2): every Via, with `received` and `rport` in the top
     /// one; From, To with `to_tag` where it has none; Call-ID and CSeq.
-    pub fn from_request(
-        &mut self,
-        headers: &Headers,
-        via: &Via,
-        source: SocketAddr,
-        to_tag: Option<&str>,
-    ) -> &mut Self {
+    pub fn answering(&mut self, headers: &Headers, via: &Via, source: SocketAddr, to_tag: Option<&str>) -> &mut Self {
         let mut top = true;
         for header in headers.iter() {
             let value = names::value(header);
@@ -67,16 +61,26 @@ impl Builder {
                     }
                     self.text.push_str("\r\n");
                 }
-                Header::Via(_) => drop(self.line("Via", value)),
-                Header::From(_) => drop(self.line("From", value)),
+                Header::Via(_) => {
+                    self.line("Via", value);
+                }
+                Header::From(_) => {
+                    self.line("From", value);
+                }
                 Header::To(_) => match to_tag {
                     Some(tag) => {
                         let _ = write!(self.text, "To: {value};tag={tag}\r\n");
                     }
-                    None => drop(self.line("To", value)),
+                    None => {
+                        self.line("To", value);
+                    }
                 },
-                Header::CallId(_) => drop(self.line("Call-ID", value)),
-                Header::CSeq(_) => drop(self.line("CSeq", value)),
+                Header::CallId(_) => {
+                    self.line("Call-ID", value);
+                }
+                Header::CSeq(_) => {
+                    self.line("CSeq", value);
+                }
                 _ => {}
             }
         }
@@ -214,11 +218,13 @@ pub const fn reason(code: u16) -> &'static str {
         603 => "Decline",
         604 => "Does Not Exist Anywhere",
         606 => "Not Acceptable",
-        100..=199 => "Progress",
-        200..=299 => "Success",
-        300..=399 => "Redirected",
-        400..=499 => "Request Failure",
-        500..=599 => "Server Failure",
-        _ => "Global Failure",
+        _ => match code / 100 {
+            1 => "Progress",
+            2 => "Success",
+            3 => "Redirected",
+            4 => "Request Failure",
+            5 => "Server Failure",
+            _ => "Global Failure",
+        },
     }
 }

@@ -36,10 +36,14 @@ impl NameAddr {
                 None if rest.is_empty() => "",
                 None => return None,
             };
+            let uri = value[open + 1..close].trim();
+            if uri.contains(char::is_whitespace) {
+                return None;
+            }
             let display = (!display.is_empty()).then(|| text::unquote(display));
             return Some(Self {
                 display: display.filter(|d| !d.is_empty()),
-                uri_text: value[open + 1..close].trim().to_owned(),
+                uri_text: uri.to_owned(),
                 params: params.trim().to_owned(),
             });
         }

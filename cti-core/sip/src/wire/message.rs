@@ -26,7 +26,7 @@ pub struct Message {
     pub cseq: CSeq,
 }
 
-/// A message that is none. `reply` holds what a 400 can be made of, if it was a request other than ACK.
+/// A message that is none. `reply` holds what a 400 can be made of, if it was a request other than ACK with a Via.
 #[derive(Debug)]
 pub struct Malformed {
     pub code: u16,
@@ -249,23 +249,30 @@ pub fn content_length_of(value: &str) -> Option<usize> {
     (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())).then(|| value.parse().ok()).flatten()
 }
 
-/// A 400 can be sent where the request's own Via, From, To, Call-ID and CSeq are there to be sent back.
+/// A 400 can be sent to any request with a Via, of which it takes over what is there, once each.
 fn malformed(reason: &'static str, start_text: &str, headers: &Headers) -> Malformed {
     let is_request = !start_text.get(..4).is_some_and(|text| text.eq_ignore_ascii_case("SIP/"));
     let is_ack = start_text.starts_with("ACK ");
-    let has = |kind: fn(&Header) -> bool| headers.iter().filter(|h| kind(h)).count() == 1;
-    let whole = has(|h| matches!(h, Header::From(_)))
-        && has(|h| matches!(h, Header::To(_)))
-        && has(|h| matches!(h, Header::CallId(_)))
-        && has(|h| matches!(h, Header::CSeq(_)));
     let via = headers.iter().find_map(|header| match header {
         Header::Via(_) => text::split(names::value(header), b',').next().and_then(Via::parse),
         _ => None,
     });
-    let reply = (is_request && !is_ack && whole).then_some(via).flatten();
+    let reply = (is_request && !is_ack).then_some(via).flatten();
     let (code, reason) =
         if is_request && wrong_version(start_text) { (505, "Version Not Supported") } else { (400, reason) };
-    Malformed { code, reason, reply: reply.map(|via| Box::new((headers.clone(), via))) }
+    Malformed { code, reason, reply: reply.map(|via| Box::new((once_each(headers), via))) }
+}
+
+/// Every Via, and the first of each other kind.
+fn once_each(headers: &Headers) -> Headers {
+    let mut kept: Vec<Header> = Vec::new();
+    for header in headers.iter() {
+        let same = |earlier: &Header| std::mem::discriminant(earlier) == std::mem::discriminant(header);
+        if matches!(header, Header::Via(_)) || !kept.iter().any(same) {
+            kept.push(header.clone());
+        }
+    }
+    Headers::from(kept)
 }
 
 fn wrong_version(start_text: &str) -> bool {

@@ -16,14 +16,6 @@ macro_rules! table {
                 Header::Other(_, value) => value,
             }
         }
-
-        /// The canonical name of any header.
-        pub fn name(header: &Header) -> &str {
-            match header {
-                $(Header::$kind(_) => $name,)*
-                Header::Other(name, _) => name,
-            }
-        }
     };
 }
 
