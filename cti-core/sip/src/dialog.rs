@@ -124,6 +124,11 @@ impl Dialog {
     /// A request within the dialog with everything up to CSeq, and where it goes (12.2.1.1).
     pub fn request(&self, stack: &Stack, method: &str, cseq: u32, client: (ClientId, u32)) -> (Builder, Flow) {
         let flow = self.next_hop(stack);
+        (self.request_by(stack, flow, method, cseq, client), flow)
+    }
+
+    /// The same by a flow that is chosen already.
+    pub fn request_by(&self, stack: &Stack, flow: Flow, method: &str, cseq: u32, client: (ClientId, u32)) -> Builder {
         let strict = self.routes.first().filter(|route| !is_loose(route));
         let uri = strict.map_or(self.target.as_str(), |route| bare_uri(route));
         let mut out = Builder::request(method, uri);
@@ -145,7 +150,7 @@ impl Dialog {
             tag => out.line("To", &format!("{};tag={tag}", self.remote)),
         };
         out.line("Call-ID", &self.call_id).line("CSeq", &format!("{cseq} {method}"));
-        (out, flow)
+        out
     }
 
     /// The peer's URI, as the digest of a request within the dialog has it.

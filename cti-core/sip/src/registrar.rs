@@ -203,7 +203,9 @@ impl Registrar {
             return answer(stack, 500, &|_| {});
         }
         let adds = wanted.iter().flatten().filter(|contact| contact.expires_s > 0).count();
-        if adds > CONTACTS_MAX || self.owners.len() + adds > stack.config.registrations_max {
+        let replaced = aor.bindings.iter().filter(|binding| touched(binding)).count();
+        let total = (self.owners.len() + adds).saturating_sub(replaced);
+        if adds > CONTACTS_MAX || total > stack.config.registrations_max {
             stack.emit(Event::Rejected { reason: RejectReason::LimitReached });
             return answer(stack, 503, &|out| {
                 out.number("Retry-After", RETRY_AFTER_S);

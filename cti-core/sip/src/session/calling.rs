@@ -121,9 +121,9 @@ impl Session {
     fn send_invite(&mut self, stack: &mut Stack, now: Timestamp, authorization: Option<(&'static str, String)>) {
         let Some(request) = self.request.as_ref() else { return };
         let client = stack.begin();
-        let (mut out, _) = self.dialog.request(stack, "INVITE", self.dialog.local_cseq, client);
         let flow = request.target.flow;
         let flow = Flow { connection: flow.connection.filter(|_| stack.is_open(&flow)), ..flow };
+        let mut out = self.dialog.request_by(stack, flow, "INVITE", self.dialog.local_cseq, client);
         out.line("Contact", &stack.contact(&flow, "")).line("Allow", ALLOW).line("Allow-Events", ALLOW_EVENTS);
         out.line("User-Agent", &stack.config.user_agent);
         if let Some((name, value)) = &authorization {

@@ -189,6 +189,10 @@ impl Sessions {
         for slot in [repeat, ack_wait, refresh, glare, cancel_wait] {
             stack.timers.cancel(slot);
         }
+        // A re-INVITE without its final answer has no timer of its own, and the dialog it was for is over.
+        if let Some(outgoing) = &session.outgoing {
+            stack.remove_client(outgoing.client);
+        }
         if session.unacked {
             self.unacked -= 1;
         }

@@ -34,6 +34,8 @@ pub struct Framer {
     buffer: BytesMut,
     /// How much of the buffer is known to hold no end of the head, so that bytes that trickle in are looked at once.
     searched: usize,
+    /// The length of the message at the front, once its head was read.
+    whole: Option<usize>,
     /// CR LF seen once between messages, half a ping.
     half_ping: bool,
 }
@@ -58,13 +60,40 @@ impl Framer {
         reason = "a fallible pull parser, not an iterator: it goes on after `None`"
     )]
     pub fn next(&mut self) -> Result<Option<Frame>, FrameError> {
+        let total = match self.whole {
+            Some(total) => total,
+            None => {
+                if self.skip_line_ends() {
+                    return Ok(Some(Frame::Ping));
+                }
+                let Some(total) = self.measure()? else { return Ok(None) };
+                self.whole = Some(total);
+                total
+            }
+        };
+        if self.buffer.len() < total {
+            return Ok(None);
+        }
+        self.searched = 0;
+        self.whole = None;
+        self.half_ping = false;
+        Ok(Some(Frame::Message(self.buffer.split_to(total).freeze())))
+    }
+
+    /// Drops line ends between messages; true at each second one.
+    fn skip_line_ends(&mut self) -> bool {
         while self.searched == 0 && self.buffer.starts_with(b"\r\n") {
             self.buffer.advance(2);
             self.half_ping = !self.half_ping;
             if !self.half_ping {
-                return Ok(Some(Frame::Ping));
+                return true;
             }
         }
+        false
+    }
+
+    /// The length of the message at the front; `None` while its head is not whole.
+    fn measure(&mut self) -> Result<Option<usize>, FrameError> {
         if self.buffer.is_empty() || *self.buffer == *b"\r" {
             return Ok(None);
         }
@@ -75,15 +104,10 @@ impl Framer {
             return if self.buffer.len() > limits::HEAD_LEN_MAX { Err(FrameError::TooLarge) } else { Ok(None) };
         };
         let body_len = body_len_of(&self.buffer[..head_len])?;
-        let Some(total) = body_at.checked_add(body_len).filter(|total| *total <= limits::MESSAGE_LEN_MAX) else {
-            return Err(FrameError::TooLarge);
-        };
-        if self.buffer.len() < total {
-            return Ok(None);
+        match body_at.checked_add(body_len).filter(|total| *total <= limits::MESSAGE_LEN_MAX) {
+            Some(total) => Ok(Some(total)),
+            None => Err(FrameError::TooLarge),
         }
-        self.searched = 0;
-        self.half_ping = false;
-        Ok(Some(Frame::Message(self.buffer.split_to(total).freeze())))
     }
 }
 
@@ -109,4 +133,63 @@ fn body_len_of(head: &[u8]) -> Result<usize, FrameError> {
         }
     }
     found.ok_or(FrameError::NoContentLength)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIRST: &str = "OPTIONS sip:a SIP/2.0\r\nContent-Length: 3\r\n\r\nabc";
+    const SECOND: &str = "BYE sip:a SIP/2.0\r\nl : 0\r\n\r\n";
+
+    fn frames(pieces: &[&[u8]]) -> Result<Vec<Frame>, FrameError> {
+        let mut framer = Framer::new();
+        let mut out = Vec::new();
+        for piece in pieces {
+            framer.push(piece);
+            while let Some(frame) = framer.next()? {
+                out.push(frame);
+            }
+        }
+        Ok(out)
+    }
+
+    fn message(text: &str) -> Frame {
+        Frame::Message(Bytes::copy_from_slice(text.as_bytes()))
+    }
+
+    #[test]
+    fn messages_are_cut_wherever_the_stream_is_torn() {
+        let stream = format!("{FIRST}{SECOND}{FIRST}");
+        let expect = vec![message(FIRST), message(SECOND), message(FIRST)];
+        for size in 1..stream.len() {
+            let pieces: Vec<&[u8]> = stream.as_bytes().chunks(size).collect();
+            assert_eq!(frames(&pieces).as_ref(), Ok(&expect), "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_double_line_end_is_a_ping_and_a_single_one_is_nothing() {
+        let check = |stream: &str, expect: Vec<Frame>| {
+            let pieces: Vec<&[u8]> = stream.as_bytes().chunks(1).collect();
+            assert_eq!(frames(&pieces), Ok(expect.clone()), "{stream:?} byte by byte");
+            assert_eq!(frames(&[stream.as_bytes()]), Ok(expect), "{stream:?} at once");
+        };
+        check("\r\n\r\n", vec![Frame::Ping]);
+        check("\r\n", vec![]);
+        check(&format!("\r\n{SECOND}"), vec![message(SECOND)]);
+        check(&format!("\r\n\r\n{SECOND}\r\n\r\n"), vec![Frame::Ping, message(SECOND), Frame::Ping]);
+    }
+
+    #[test]
+    fn a_stream_that_can_not_be_cut_is_closed() {
+        let check =
+            |stream: &str, expect: FrameError| assert_eq!(frames(&[stream.as_bytes()]), Err(expect), "{stream:.60}");
+        check("BYE sip:a SIP/2.0\r\n\r\n", FrameError::NoContentLength);
+        check("BYE sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n", FrameError::BadContentLength);
+        check("BYE sip:a SIP/2.0\r\nl: 1\r\nContent-Length: 2\r\n\r\n", FrameError::BadContentLength);
+        check("BYE sip:a SIP/2.0\r\nContent-Length: 99999999999999999999999\r\n\r\n", FrameError::BadContentLength);
+        check("BYE sip:a SIP/2.0\r\nContent-Length: 65536\r\n\r\n", FrameError::TooLarge);
+        check(&"x".repeat(limits::HEAD_LEN_MAX + 1), FrameError::TooLarge);
+    }
 }

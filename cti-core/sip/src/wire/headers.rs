@@ -140,3 +140,70 @@ impl CSeq {
 }
 
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_in_every_form_the_field_writes() {
+        let check = |value: &str, display: Option<&str>, uri: &str, tag: Option<&str>| {
+            let address = NameAddr::parse(value).unwrap_or_else(|| panic!("{value}"));
+            assert_eq!(address.display.as_deref(), display, "{value}");
+            assert_eq!(address.uri_text, uri, "{value}");
+            assert_eq!(address.tag(), tag, "{value}");
+        };
+        check("<sip:a@b>;tag=1", None, "sip:a@b", Some("1"));
+        check("sip:a@b;tag=1", None, "sip:a@b", Some("1"));
+        check("sip:a@b ; x=y ; TAG = 1", None, "sip:a@b", Some("1"));
+        check(
+            "\"A, <B> \\\"C\\\"\" <sip:a@b;transport=tcp>;tag=x",
+            Some("A, <B> \"C\""),
+            "sip:a@b;transport=tcp",
+            Some("x"),
+        );
+        check("caller<sip:caller@example.com>;tag=323", Some("caller"), "sip:caller@example.com", Some("323"));
+        check("王芳 <sip:1001@h>;tag=2", Some("王芳"), "sip:1001@h", Some("2"));
+        check("<tel:+4930901820>", None, "tel:+4930901820", None);
+        check("\"\" <sip:a@b>", None, "sip:a@b", None);
+    }
+
+    #[test]
+    fn addresses_that_are_none_are_refused() {
+        for value in
+            ["", "\"open <sip:a@b>", "<sip:a@b", "Bell, Alexander <sip:a@b>;tag=1", "<sip:a@b> x", "a b", "< sip:a @b>"]
+        {
+            assert_eq!(NameAddr::parse(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn vias_read_with_white_space_and_ipv6() {
+        let check = |value: &str, transport: &str, host: &str, port: Option<u16>, branch: &str| {
+            let via = Via::parse(value).unwrap_or_else(|| panic!("{value}"));
+            assert_eq!(
+                (via.transport.as_str(), via.host.as_str(), via.port, via.branch()),
+                (transport, host, port, branch)
+            );
+        };
+        check("SIP/2.0/UDP h:5060;branch=z9hG4bKa", "UDP", "h", Some(5060), "z9hG4bKa");
+        check("SIP  / 2.0 /   TCP    192.0.2.2 : 5061 ;branch= x", "TCP", "192.0.2.2", Some(5061), "x");
+        check("SIP/2.0/UDP [2001:db8::1]:5060;rport;branch=b", "UDP", "2001:db8::1", Some(5060), "b");
+        check("SIP/2.0/TLS-SCTP H.example.com", "TLS-SCTP", "h.example.com", None, "");
+        for value in ["", "SIP/2.0/UDP", "SIP/3.0/UDP h", "SIP/2.0/UDP h:70000", "SIP/2.0/UDP [::1", "HTTP/2.0/UDP h"] {
+            assert_eq!(Via::parse(value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn cseq_numbers_stay_below_the_limit_of_the_rfc() {
+        let check =
+            |value: &str, number: Option<u32>| assert_eq!(CSeq::parse(value).map(|c| c.number), number, "{value}");
+        check("0009  INVITE", Some(9));
+        check("2147483647 BYE", Some(CSEQ_MAX));
+        check("2147483648 BYE", None);
+        check("36893488147419103232 REGISTER", None);
+        check("-1 BYE", None);
+        check("1", None);
+    }
+}

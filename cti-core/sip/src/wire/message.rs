@@ -115,6 +115,8 @@ impl Message {
         }
         match self.content_type().as_str() {
             "application/sdp" => Some(self.body.clone()),
+            // Without a type, what looks like SDP is SDP.
+            "" if self.body.starts_with(b"v=") => Some(self.body.clone()),
             kind if kind.starts_with("multipart/") => self.sdp_part(),
             _ => None,
         }
@@ -395,4 +397,126 @@ fn find_bytes(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 /// The next CSeq; wraps long before the limit of RFC 3261 8.1.1.5 could be reached by a peer's number plus ours.
 pub const fn next_cseq(number: u32) -> u32 {
     if number >= CSEQ_MAX { 1 } else { number + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::{Builder, clean, quote};
+
+    fn parse(text: &[u8]) -> Result<Message, Malformed> {
+        Message::parse(&Bytes::copy_from_slice(text))
+    }
+
+    const INVITE: &str = "INVITE sip:1@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n\
+        To: <sip:1@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\n";
+
+    fn good(text: &str) -> Message {
+        parse(text.as_bytes()).unwrap_or_else(|fault| panic!("{}: {text}", fault.reason))
+    }
+
+    #[test]
+    fn a_datagram_without_content_length_keeps_its_body() {
+        assert_eq!(good(&format!("{INVITE}\r\nv=0\r\n")).sdp().as_deref(), Some(&b"v=0\r\n"[..]));
+        assert_eq!(good(&format!("{INVITE}l: 3\r\n\r\nv=0rest")).sdp().as_deref(), Some(&b"v=0"[..]));
+        assert_eq!(parse(format!("{INVITE}l: 9\r\n\r\nv=0").as_bytes()).map(|_| ()).map_err(|f| f.code), Err(400));
+    }
+
+    #[test]
+    fn a_latin_1_byte_costs_nothing_behind_it() {
+        let mut text = INVITE.replace("<sip:a@b>", "J\u{1} <sip:a@b>").into_bytes();
+        let at = text.iter().position(|b| *b == 1).expect("the mark is there");
+        text[at] = 0xfc;
+        text.extend_from_slice(b"X-Last: there\r\n\r\n");
+        let message = parse(&text).expect("a message");
+        assert_eq!(message.from.display.as_deref(), Some("Jü"));
+        assert_eq!(message.other("x-last"), Some("there"));
+    }
+
+    #[test]
+    fn bare_line_feeds_compact_names_folding_and_odd_white_space_read() {
+        let text = "INVITE sip:1@h SIP/2.0\nv: SIP/2.0/UDP h;branch=z9hG4bK1\nf : \"A\"\n  <sip:a@b>\n\t;tag=1\nT:sip:1@h\n\
+            I: c\ncseq:\n 1\n\tINVITE\nm: <sip:x@y>, \"B, C\" <sip:z@y>;q=0.1,\n <sip:w@y>\n\nbody";
+        let message = good(text);
+        assert_eq!(message.from.tag(), Some("1"));
+        let contacts = message.list(|h| matches!(h, Header::Contact(_)));
+        assert_eq!(contacts, ["<sip:x@y>", "\"B, C\" <sip:z@y>;q=0.1", "<sip:w@y>"]);
+        assert_eq!(&message.body[..], b"body");
+    }
+
+    #[test]
+    fn limits_hold() {
+        let check = |text: String, expect: Option<u16>| {
+            assert_eq!(parse(text.as_bytes()).err().map(|fault| fault.code), expect, "{} bytes", text.len());
+        };
+        let lines = |count: usize| "X: y\r\n".repeat(count);
+        check(format!("{INVITE}{}\r\n", lines(limits::HEADERS_MAX - 6)), None);
+        check(format!("{INVITE}{}\r\n", lines(limits::HEADERS_MAX - 5)), Some(400));
+        check(format!("{INVITE}X: {}\r\n\r\n", "y".repeat(limits::HEADER_LEN_MAX - 3)), None);
+        check(format!("{INVITE}X: {}\r\n\r\n", "y".repeat(limits::HEADER_LEN_MAX)), Some(400));
+        check(format!("{INVITE}\r\n{}", "y".repeat(limits::MESSAGE_LEN_MAX)), Some(513));
+    }
+
+    #[test]
+    fn sdp_is_found_in_a_multipart_body() {
+        let text = INVITE.replace("application/sdp", "multipart/mixed;boundary=\"b1\"");
+        let body = "--b1\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b1\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n\r\n--b1--";
+        assert_eq!(good(&format!("{text}\r\n{body}")).sdp().as_deref(), Some(&b"v=0\r\n"[..]));
+    }
+
+    #[test]
+    fn another_version_is_505_and_an_ack_is_never_answered() {
+        let check = |from: &str, to: &str, code: u16, reply: bool| {
+            let fault = parse(format!("{}\r\n", INVITE.replace(from, to)).as_bytes()).expect_err(to);
+            assert_eq!((fault.code, fault.reply.is_some()), (code, reply), "{to}");
+        };
+        check("1@h SIP/2.0", "1@h SIP/7.0", 505, true);
+        check("CSeq: 1 INVITE", "CSeq: 1 ACK", 400, true);
+        check("INVITE sip:1@h", "ACK sip:1@h", 400, false);
+        check("Via: SIP/2.0/UDP h", "Via: SIP/2.0/UDP", 400, false);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(display in "\\PC{0,20}", user in "\\PC{1,20}", value in "\\PC{0,40}", body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut out = Builder::request("INVITE", "sip:1@h");
+            let from = super::super::address(Some(&display), &user, "h");
+            out.line("Via", "SIP/2.0/UDP h;branch=z9hG4bK1").line("From", &format!("{from};tag=1")).line("To", "<sip:1@h>")
+                .line("Call-ID", "c").line("CSeq", "1 INVITE").line("X-Value", &clean(&value));
+            let message = Message::parse(&out.body("application/sdp", &body)).expect("our own writing");
+            prop_assert_eq!(message.from.display.clone().unwrap_or_default(), clean(&display));
+            prop_assert_eq!(message.from.uri().map(|uri| uri.user()), Ok(user));
+            let expect = clean(&value);
+            let expect = expect.trim_matches(|c: char| c.is_ascii_whitespace());
+            prop_assert_eq!(message.other("X-Value"), Some(expect));
+            prop_assert_eq!(&message.body[..], &body[..]);
+        }
+
+        #[test]
+        fn nothing_from_outside_starts_a_line(text in any::<String>()) {
+            let quoted = quote(&text);
+            prop_assert!(!clean(&text).contains(['\r', '\n']));
+            prop_assert!(!quoted.contains(['\r', '\n']));
+        }
+
+        #[test]
+        fn mutated_messages_never_panic(cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..20)) {
+            let mut text = format!("{INVITE}Contact: \"x\" <sip:a@[::1]:1;lr>;q=1\r\nl: 4\r\n\r\nv=0\r").into_bytes();
+            for (at, byte, kind) in cuts {
+                let at = at.index(text.len().max(1)).min(text.len().saturating_sub(1));
+                match kind {
+                    0 if !text.is_empty() => text[at] = byte,
+                    1 => text.insert(at, byte),
+                    _ if text.len() > 1 => drop(text.remove(at)),
+                    _ => {}
+                }
+            }
+            if let Ok(message) = parse(&text) {
+                prop_assert!(message.headers.iter().count() <= limits::HEADERS_MAX);
+                prop_assert!(message.body.len() <= text.len());
+            }
+        }
+    }
 }

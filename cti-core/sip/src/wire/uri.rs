@@ -192,3 +192,46 @@ pub fn escape_user(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_read_leniently_and_say_where_they_go() {
+        let check = |text: &str, user: &str, address: Option<(Option<Transport>, &str)>| {
+            let uri = Uri::parse(text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            assert_eq!(uri.user(), user, "{text}");
+            let expect = address.map(|(transport, address)| (transport, address.parse().expect("an address")));
+            assert_eq!(uri.address(), expect, "{text}");
+        };
+        check("sip:1001@127.0.0.1", "1001", Some((None, "127.0.0.1:5060")));
+        check("SIP:1001:pass@127.0.0.1:6001;transport=TCP", "1001", Some((Some(Transport::Tcp), "127.0.0.1:6001")));
+        check("sips:a@192.0.2.1", "a", Some((Some(Transport::Tls), "192.0.2.1:5061")));
+        check("sip:a@[2001:db8::1]:5062", "a", Some((None, "[2001:db8::1]:5062")));
+        check("sip:a@example.com;maddr=192.0.2.9", "a", Some((None, "192.0.2.9:5060")));
+        check("sip:%E7%8E%8B@example.com", "王", None);
+        check("sip:user;par=u%40example.net@example.com", "user;par=u@example.net", None);
+        check("tel:+86-10-6278", "+86-10-6278", None);
+        check("sip:a@h;transport=sctp", "a", None);
+        check("sip:null-%00-null@example.com", "null-\0-null", None);
+        check("sip:a%zz%4@example.com", "a%zz%4", None);
+    }
+
+    #[test]
+    fn what_is_no_uri_is_told_from_an_unknown_scheme() {
+        let check = |text: &str, expect: UriError| assert_eq!(Uri::parse(text), Err(expect), "{text}");
+        check("http://a", UriError::UnknownScheme);
+        check("soap.beep://192.0.2.103:3002", UriError::UnknownScheme);
+        for text in ["", "a", "<sip:a@b>", "sip:a b@c", "sip:", "sip:a@", "sip:a@b:port", "sip:a@b:99999", "tel:"] {
+            check(text, UriError::Malformed);
+        }
+    }
+
+    #[test]
+    fn escaped_users_read_back() {
+        for user in ["1001", "王芳", "a b", "a@b:c%\"<>", "+86#"] {
+            assert_eq!(unescape(&escape_user(user)), user);
+        }
+    }
+}

@@ -1,4 +1,9 @@
 //! Endpoints against each other and against hand-written messages, with time moved by hand.
 
 mod calls;
+mod limits;
+mod lossy;
 mod net;
+mod register;
+mod strangers;
+mod torture;

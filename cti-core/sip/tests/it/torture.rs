@@ -1,0 +1,157 @@
+//! The test messages of RFC 4475, from the folder beside the repository where it is there, and small ones of our own.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use cti_sip::{Event, RejectReason};
+
+use crate::net::{Faults, Net};
+
+/// What comes of a message: the first status sent (0 for silence) and whether an INVITE reached the switch.
+fn treat(bytes: Bytes) -> (u16, bool, Vec<RejectReason>) {
+    let mut net = Net::new(1, Faults::default(), 1);
+    net.inject_bytes(0, "192.0.2.1:5060".parse().expect("an address"), bytes);
+    let code = net.log.first().and_then(|(_, _, text)| text.split(' ').nth(1)).and_then(|code| code.parse().ok());
+    let events = net.take(0);
+    let invited = events.iter().any(|event| matches!(event, Event::Invite { .. }));
+    let reasons = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Rejected { reason } => Some(*reason),
+            _ => None,
+        })
+        .collect();
+    (code.unwrap_or(0), invited, reasons)
+}
+
+/// Name, status, and whether it becomes a call. Responses and unknown transactions are silence.
+const TABLE: &[(&str, u16, bool)] = &[
+    // 3.1.1 valid messages
+    ("wsinv", 100, true),
+    ("intmeth", 501, false),
+    ("esc01", 100, true),
+    ("escnull", 401, false),
+    ("esc02", 501, false),
+    ("lwsdisp", 200, false),
+    ("longreq", 100, true),
+    ("dblreq", 401, false),
+    ("semiuri", 200, false),
+    ("transports", 200, false),
+    ("mpart01", 405, false),
+    ("unreason", 0, false),
+    ("noreason", 0, false),
+    // 3.1.2 invalid messages
+    ("badinv01", 400, false),
+    ("clerr", 400, false),
+    ("ncl", 400, false),
+    ("scalar02", 400, false),
+    ("scalarlg", 0, false),
+    ("quotbal", 400, false),
+    ("ltgtruri", 400, false),
+    ("lwsruri", 400, false),
+    ("lwsstart", 400, false),
+    ("trws", 400, false),
+    ("escruri", 400, false),
+    ("baddate", 100, true),
+    ("regbadct", 401, false),
+    ("badaspec", 400, false),
+    ("baddn", 400, false),
+    ("badvers", 505, false),
+    ("mismatch01", 400, false),
+    ("mismatch02", 400, false),
+    ("bigcode", 0, false),
+    // 3.2 transaction layer
+    ("badbranch", 200, false),
+    // 3.3 application layer
+    ("insuf", 400, false),
+    ("unkscm", 416, false),
+    ("novelsc", 416, false),
+    ("unksm2", 400, false),
+    ("bext01", 420, false),
+    ("invut", 415, false),
+    ("regaut01", 401, false),
+    ("multi01", 400, false),
+    ("mcl01", 400, false),
+    ("bcast", 0, false),
+    ("zeromf", 200, false),
+    ("cparam01", 401, false),
+    ("cparam02", 401, false),
+    ("regescrt", 401, false),
+    ("sdp01", 100, true),
+    // 3.4 backward compatibility
+    ("inv2543", 100, true),
+];
+
+#[test]
+fn the_torture_messages_are_treated_as_the_rfc_says() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/torture");
+    if !folder.is_dir() {
+        println!("skipped: {} is not there; the cases of our own cover the same ground", folder.display());
+        return;
+    }
+    let mut wrong = Vec::new();
+    for (name, code, invited) in TABLE {
+        let path = folder.join(format!("{name}.dat"));
+        #[expect(clippy::disallowed_methods, reason = "a test reads its data")]
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let got = treat(bytes.into());
+        if (got.0, got.1) != (*code, *invited) {
+            wrong.push(format!("{name}: expected {code} {invited}, got {got:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn odd_messages_of_our_own_are_treated_the_same() {
+    let check = |text: &str, code: u16, invited: bool| {
+        let got = treat(Bytes::copy_from_slice(text.replace('\n', "\r\n").as_bytes()));
+        assert_eq!((got.0, got.1), (code, invited), "{text}");
+    };
+    let rest = "f: sip:a@b;tag=1\nt: sip:c@d\ni: x\n";
+    // White space, folding, quoted pairs, an unknown header.
+    check(
+        "INVITE sip:v@h;unknownparam SIP/2.0\nTO :\n sip:v@h ;   x\nfrom   : \"J \\\\\\\"\"  <sip:j@h>\n  ;\n  tag = 98\nMAX-fOrWaRdS: 0068\n\
+         Call-ID: w\ncseq: 0009\n  INVITE\nVia  : SIP  /   2.0\n /UDP\n    192.0.2.2;branch=390skdjuw\nX-New :\n ;x\nv: SIP / 2.0 / TCP  h ;\n  branch = z9hG4bK9\nm:\"Q \\\"\\\"\" <sip:j@h> ; p = 1\n\n",
+        100,
+        true,
+    );
+    check(
+        &format!(
+            "!odd-Method_*+`.%'~ sip:a SIP/2.0\nv: SIP/2.0/UDP h;branch=z9hG4bK1\n{rest}CSeq: 1 !odd-Method_*+`.%'~\n\n"
+        ),
+        501,
+        false,
+    );
+    check(
+        &format!("OPTIONS sip:u;p=x%40y@h SIP/2.0\nv: SIP/2.0/UNKNOWN h;branch=z9hG4bK1\n{rest}CSeq: 1 OPTIONS\n\n"),
+        200,
+        false,
+    );
+    check(
+        &format!("OPTIONS <sip:u@h> SIP/2.0\nv: SIP/2.0/UDP h;branch=z9hG4bK1\n{rest}CSeq: 1 OPTIONS\n\n"),
+        400,
+        false,
+    );
+    check(&format!("OPTIONS nope:u SIP/2.0\nv: SIP/2.0/UDP h;branch=z9hG4bK1\n{rest}CSeq: 1 OPTIONS\n\n"), 416, false);
+    check(
+        &format!(
+            "OPTIONS sip:u@h SIP/2.0\nv: SIP/2.0/UDP h;branch=z9hG4bK1\n{rest}CSeq: 1 OPTIONS\nl: 4\nl: 5\n\nabcde"
+        ),
+        400,
+        false,
+    );
+    check(
+        &format!(
+            "OPTIONS sip:u@h SIP/2.0\nv: SIP/2.0/UDP h;branch=z9hG4bK1\n{rest}CSeq: 1 OPTIONS\nMax-Forwards: 300\n\n"
+        ),
+        400,
+        false,
+    );
+    check(
+        "SIP/2.0 4294967301 Big\nv: SIP/2.0/UDP h;branch=z9hG4bK1\nf: sip:a@b;tag=1\nt: sip:c@d\ni: x\nCSeq: 1 OPTIONS\n\n",
+        0,
+        false,
+    );
+    check(&format!("INVITE sip:u@h SIP/2.0\nv: SIP/2.0/UDP h\n{rest}CSeq: 1 INVITE\n\n"), 100, true);
+}
