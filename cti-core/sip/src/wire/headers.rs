@@ -94,10 +94,19 @@ pub struct Via {
 
 impl Via {
     pub fn parse(value: &str) -> Option<Self> {
+        Self::read(value, true)
+    }
+
+    /// As much as a 400 or 505 needs to find its way back.
+    pub fn parse_for_refusal(value: &str) -> Option<Self> {
+        Self::read(value, false)
+    }
+
+    fn read(value: &str, strict: bool) -> Option<Self> {
         // `SIP / 2.0 / UDP host : port ; params`: white space may stand around every separator.
         let (name, rest) = value.trim().split_once('/')?;
         let (version, rest) = rest.split_once('/')?;
-        if !name.trim().eq_ignore_ascii_case("SIP") || version.trim() != "2.0" {
+        if !name.trim().eq_ignore_ascii_case("SIP") || strict && version.trim() != "2.0" {
             return None;
         }
         let rest = rest.trim_start();
@@ -109,6 +118,9 @@ impl Via {
             Some(at) => (&rest[..at], &rest[at + 1..]),
             None => (rest, ""),
         };
+        if strict && params.starts_with(';') {
+            return None;
+        }
         let (host, port) = host_port_of(sent_by)?;
         Some(Self { transport: transport.to_owned(), host, port, params: params.trim().to_owned() })
     }

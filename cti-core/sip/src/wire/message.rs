@@ -46,7 +46,8 @@ impl Message {
         if bytes.len() > limits::MESSAGE_LEN_MAX {
             return Err(Malformed { code: 513, ..Malformed::dropped("Message Too Large") });
         }
-        let (head_len, body_at) = head_of(bytes).ok_or(Malformed::dropped("No End Of Headers"))?;
+        // A datagram that ends without its empty line ends with its headers.
+        let (head_len, body_at) = head_of(bytes).unwrap_or((bytes.len(), bytes.len()));
         if head_len > limits::HEAD_LEN_MAX {
             return Err(Malformed { code: 513, ..Malformed::dropped("Headers Too Large") });
         }
@@ -256,7 +257,7 @@ fn malformed(reason: &'static str, start_text: &str, headers: &Headers) -> Malfo
     let is_request = !start_text.get(..4).is_some_and(|text| text.eq_ignore_ascii_case("SIP/"));
     let is_ack = start_text.starts_with("ACK ");
     let via = headers.iter().find_map(|header| match header {
-        Header::Via(_) => text::split(names::value(header), b',').next().and_then(Via::parse),
+        Header::Via(_) => text::split(names::value(header), b',').next().and_then(Via::parse_for_refusal),
         _ => None,
     });
     let reply = (is_request && !is_ack).then_some(via).flatten();

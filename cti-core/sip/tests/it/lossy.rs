@@ -25,18 +25,18 @@ fn run(seed: u64, faults: Faults) -> Vec<String> {
         step(&mut net, &mut rng, &mut open, &mut ends, 10);
     }
     step(&mut net, &mut rng, &mut open, &mut ends, 400);
-    for index in 0..2 {
-        for id in open[index].keys().copied().collect::<Vec<_>>() {
+    for (index, open) in open.iter().enumerate() {
+        for id in open.keys() {
             let now = net.now;
-            net.ends[index].1.hangup(now, id, None);
+            net.ends[index].1.hangup(now, *id, None);
         }
     }
     step(&mut net, &mut rng, &mut open, &mut ends, 2_000);
-    for index in 0..2 {
+    for (index, open) in open.iter().enumerate() {
         let end = &net.ends[index].1;
         let left = (end.sessions(), end.transactions(), end.poll_deadline());
         assert_eq!(left, (0, 0, None), "seed {seed}, end {index}");
-        assert!(open[index].is_empty(), "seed {seed}, end {index}: {:?} have no end", open[index]);
+        assert!(open.is_empty(), "seed {seed}, end {index}: {open:?} have no end");
     }
     for (session, count) in &ends {
         assert_eq!(*count, 1, "seed {seed}: {session:?} ended {count} times");
@@ -56,24 +56,24 @@ fn step(
     let sdp = Bytes::from_static(b"v=0");
     for _ in 0..steps {
         net.run_for(Duration::from_millis(100));
-        for index in 0..2 {
+        for (index, open) in open.iter_mut().enumerate() {
             let now = net.now;
             for event in std::mem::take(&mut net.events[index]) {
                 let end = &mut net.ends[index].1;
                 match event {
                     Event::Invite { session, .. } => {
-                        open[index].insert(session, ());
+                        open.insert(session, ());
                         end.ring(now, session, None);
                     }
                     Event::Reoffer { session, .. } => end.accept_reoffer(now, session, sdp.clone()),
                     Event::Cancelled { session } | Event::Failed { session, .. } | Event::Ended { session, .. } => {
-                        open[index].remove(&session);
+                        open.remove(&session);
                         *ends.entry((index, session)).or_default() += 1;
                     }
                     _ => {}
                 }
             }
-            for id in open[index].keys().copied().collect::<Vec<_>>() {
+            for id in open.keys().copied().collect::<Vec<_>>() {
                 let end = &mut net.ends[index].1;
                 match rng.below(200) {
                     0..10 => end.accept(now, id, sdp.clone()),
