@@ -97,8 +97,9 @@ impl Method {
 }
 
 pub const ADMIN: Access = Access::Roles(&[Role::Admin]);
-/// Those who look at others' work.
-pub const OVERSIGHT: [Role; 3] = [Role::Supervisor, Role::Qa, Role::Admin];
+/// Those who run the centre.
+pub const ADMIN_SUPERVISOR: Access = Access::Roles(&[Role::Supervisor, Role::Admin]);
+pub const DESK_AND_QA: Access = Access::Roles(&[Role::Agent, Role::Supervisor, Role::Qa, Role::Admin]);
 /// Those who log customers and cases.
 pub const DESK: Access = Access::Roles(&[Role::Agent, Role::Supervisor, Role::Admin]);
 

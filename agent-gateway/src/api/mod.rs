@@ -9,11 +9,45 @@ mod list;
 pub mod healthz;
 pub mod readyz;
 
+mod agents_list;
+mod audit_list;
+mod call_get;
+mod call_peaks;
+mod call_recording;
+mod calls_csv;
+mod calls_list;
+mod case_create;
+mod case_events_list;
+mod case_get;
+mod case_note;
+mod case_update;
+mod cases_list;
+mod contact_create;
+mod contact_remove;
+mod contact_update;
+mod customer_create;
+mod customer_get;
+mod customer_update;
+mod customers_list;
+mod drafts_list;
+mod hours_list;
 mod live_get;
 mod me_get;
+mod numbers_list;
+mod openapi;
+mod product_create;
+mod product_remove;
+mod product_update;
+mod queues_list;
+mod scripts_list;
 mod session_create;
 mod session_end;
 mod session_get;
+mod tenants_list;
+mod trunks_list;
+mod user_create;
+mod user_update;
+mod users_list;
 
 use std::sync::Arc;
 
@@ -47,7 +81,46 @@ macro_rules! endpoints {
     };
 }
 
-endpoints![session_create, session_get, session_end, me_get, live_get];
+endpoints![
+    session_create,
+    session_get,
+    session_end,
+    me_get,
+    live_get,
+    agents_list,
+    queues_list,
+    numbers_list,
+    trunks_list,
+    hours_list,
+    scripts_list,
+    calls_list,
+    call_get,
+    call_recording,
+    call_peaks,
+    customers_list,
+    customer_create,
+    customer_get,
+    customer_update,
+    contact_create,
+    contact_update,
+    contact_remove,
+    product_create,
+    product_update,
+    product_remove,
+    cases_list,
+    case_create,
+    case_get,
+    case_update,
+    case_events_list,
+    case_note,
+    drafts_list,
+    users_list,
+    user_create,
+    user_update,
+    audit_list,
+    tenants_list,
+    openapi,
+];
 
 fn guarded(
     app: &Arc<App>,
