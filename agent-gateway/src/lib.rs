@@ -17,6 +17,8 @@ mod headers;
 mod hub;
 mod problem;
 pub mod protocol;
+#[cfg(test)]
+mod tests;
 pub mod typescript;
 mod ws;
 

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use cti_base::{AgentName, CallId};
 use cti_switch::config::Role;
-use zongji_sql::cases::{self, Case, CaseNew};
+use zongji_sql::cases::{self, Case, CaseKind, CaseNew};
 use zongji_sql::{customers, drafts, products};
 
 use super::endpoint::{Answer, DESK, Endpoint, Method};
@@ -32,6 +32,7 @@ pub async fn handler(
     Body(mut new): Body<CaseNew>,
 ) -> Result<(StatusCode, Json<Case>), Problem> {
     check_links(&app, &who, new.customer_id.as_deref(), new.product_id.as_deref(), new.call_id.as_deref()).await?;
+    check_kind(new.kind, new.place.as_deref(), new.callback_number.as_deref())?;
     if new.agent.is_none() && who.role == Role::Agent {
         new.agent = Some(who.user.clone());
     }
@@ -41,6 +42,18 @@ pub async fn handler(
         clear_draft(&app, &who, &call, &case).await;
     }
     Ok((StatusCode::CREATED, Json(case)))
+}
+
+/// Someone who is stranded must be found and reached: a rescue has a place and a number to call back.
+pub fn check_kind(kind: CaseKind, place: Option<&str>, callback_number: Option<&str>) -> Result<(), Problem> {
+    let needed = match kind {
+        CaseKind::Rescue => [("place", place), ("callback_number", callback_number)],
+        CaseKind::Inquiry | CaseKind::Complaint | CaseKind::Repair | CaseKind::FollowUp => return Ok(()),
+    };
+    match needed.into_iter().find(|(_, value)| value.is_none_or(|text| text.trim().is_empty())) {
+        Some((field, _)) => Err(Problem::invalid(field, "a rescue needs it: where to go and whom to call back")),
+        None => Ok(()),
+    }
 }
 
 /// What a case names must be the tenant's own. A call may still be going on, so it has no record yet: its form is checked.

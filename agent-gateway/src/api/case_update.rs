@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use zongji_sql::cases::{self, Case, CasePatch};
 
-use super::case_create::check_links;
+use super::case_create::{check_kind, check_links};
 use super::endpoint::{Answer, DESK, Endpoint, Method};
 use super::extract::Body;
 use super::list::{audit, changed};
@@ -32,6 +32,10 @@ pub async fn handler(
     let link = |value: &Option<Option<String>>| value.clone().flatten();
     let (customer, product, call) = (link(&patch.customer_id), link(&patch.product_id), link(&patch.call_id));
     check_links(&app, &who, customer.as_deref(), product.as_deref(), call.as_deref()).await?;
+    let before = cases::get(&app.store, &who.tenant, &id).await?.ok_or_else(|| Problem::missing("case"))?;
+    let place = patch.place.clone().unwrap_or(before.place);
+    let callback_number = patch.callback_number.clone().unwrap_or(before.callback_number);
+    check_kind(patch.kind.unwrap_or(before.kind), place.as_deref(), callback_number.as_deref())?;
     let change = cases::update(&app.store, &who.tenant, &id, &who.user, &patch, zongji_sql::now()).await?;
     let case = changed(change, "case")?;
     audit(&app, &who, "case.update", &format!("case/{id}")).await?;

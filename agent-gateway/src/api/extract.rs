@@ -79,10 +79,11 @@ fn field_of(detail: &str) -> Option<String> {
     if !is_path {
         return None;
     }
-    if rest.starts_with("missing field") || rest.starts_with("unknown field") {
-        return rest.split('`').nth(1).map(|name| format!("{path}.{name}"));
+    // A missing field's path is its parent's, an unknown one's its own.
+    match rest.strip_prefix("missing field `").and_then(|rest| rest.split('`').next()) {
+        Some(name) => Some(format!("{path}.{name}")),
+        None => Some(path.to_owned()),
     }
-    Some(path.to_owned())
 }
 
 #[cfg(test)]
@@ -94,6 +95,7 @@ mod tests {
         let check = |detail: &str, expect: Option<&str>| assert_eq!(field_of(detail).as_deref(), expect, "{detail}");
         check("missing field `title` at line 1 column 2", Some("title"));
         check("unknown field `x`, expected one of `a`, `b`", Some("x"));
+        check("x: unknown field `x`, expected `a`", Some("x"));
         check("kind: unknown variant `x`, expected `inquiry`", Some("kind"));
         check("contacts[0].kind: unknown variant `x`", Some("contacts[0].kind"));
         check("contacts[0]: missing field `value`", Some("contacts[0].value"));

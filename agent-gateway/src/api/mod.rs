@@ -60,6 +60,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use crate::App;
 use crate::problem::Problem;
 use endpoint::Endpoint;
+#[cfg(test)]
+pub use endpoint::{Access, Method};
 
 pub use me_get::Me;
 pub use session_create::SignIn;

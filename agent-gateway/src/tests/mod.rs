@@ -1,0 +1,10 @@
+//! The gateway as its users meet it: real HTTP and websockets over loopback, real SQLite, and a task on the other end of the
+//! switch's inbox.
+
+mod fold;
+mod http;
+mod records;
+mod roles;
+mod server;
+mod sign_in;
+mod ws;

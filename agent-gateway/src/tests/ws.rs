@@ -1,0 +1,325 @@
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cti_switch::desk::{self, AgentState, CallState, Nack, NackCode};
+use cti_switch::live::{Live, QueueLive};
+use cti_switch::{Input, Presence};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use super::server::{Client, Server, Socket, agent, agent_view, call, call_id, offer, offer_id, tenant};
+use crate::hub::Observers;
+
+fn hello() -> Value {
+    json!({ "proto": 1, "build": "test" })
+}
+
+/// A desk whose arrival the switch was told of.
+async fn desk(server: &mut Server, client: &Client) -> (Socket, Value, Option<Value>) {
+    let desk = client.desk(hello()).await;
+    assert!(matches!(server.input().await, Input::DeskPresence { presence: Presence::Connected, .. }));
+    desk
+}
+
+#[tokio::test]
+async fn who_may_not_have_a_desk_is_told_by_the_close_code() {
+    let server = Server::start().await;
+    assert_eq!(server.stranger().socket().await.closed().await, Some(4001));
+    let client = server.client("acme", "agent").await;
+    let other = client.socket_with(|headers| {
+        headers.remove("sec-websocket-protocol");
+    });
+    assert_eq!(other.await.expect("the handshake").closed().await, Some(4010));
+    let mut old = client.socket().await;
+    old.send(json!({ "t": "hello", "d": { "proto": 2, "build": "new" } })).await;
+    assert_eq!(old.closed().await, Some(4010));
+    let mut mute = client.socket().await;
+    mute.send(json!({ "id": "1", "t": "call.hold", "d": { "call_id": call_id(1) } })).await;
+    assert_eq!(mute.closed().await, Some(4010), "hello comes first");
+}
+
+#[tokio::test]
+async fn a_desk_gets_a_snapshot_then_events_and_after_a_loss_what_it_missed() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    server.hub.deliver(&tenant(), &agent(), desk::Event::AgentState(agent_view(AgentState::Break, 1)));
+    let (mut socket, welcome, snapshot) = desk(&mut server, &client).await;
+    let snapshot = snapshot.expect("a snapshot");
+    assert_eq!((&snapshot["seq"], &welcome["seq"], &welcome["control"]), (&json!(1), &json!(1), &json!(true)));
+    assert_eq!(snapshot["agent"]["state"], "break");
+    server.hub.deliver(&tenant(), &agent(), desk::Event::AgentState(agent_view(AgentState::Ready, 2)));
+    let event = socket.receive().await;
+    assert_eq!((&event["seq"], &event["t"], &event["d"]["state"]), (&json!(2), &json!("agent.state"), &json!("ready")));
+    assert!(event["ts"].as_u64().is_some());
+
+    drop(socket);
+    assert!(matches!(server.input().await, Input::DeskPresence { presence: Presence::Disconnected, .. }));
+    for number in 1..=3 {
+        server.hub.deliver(&tenant(), &agent(), desk::Event::CallConnected(call(number, CallState::Talking, 1)));
+    }
+    server.hub.deliver(&tenant(), &"bob".into(), desk::Event::AgentState(agent_view(AgentState::Ready, 1)));
+    let mut resume = hello();
+    resume["resume"] = json!({ "epoch": welcome["epoch"], "seq": 2 });
+    let (mut socket, again, none) = client.desk(resume.clone()).await;
+    assert!(again["resumed"] == true && none.is_none());
+    for seq in 3..=5 {
+        assert_eq!(socket.receive().await["seq"], seq);
+    }
+    resume["resume"]["epoch"] = json!("another start");
+    let (_, again, snapshot) = client.desk(resume).await;
+    assert!(again["resumed"] == false && snapshot.expect("a snapshot")["calls"].as_array().map(Vec::len) == Some(3));
+}
+
+#[tokio::test]
+async fn an_offer_is_shown_when_it_is_written_and_at_once_without_a_desk() {
+    let mut server = Server::start().await;
+    server.hub.offer(&tenant(), &agent(), offer(1));
+    assert!(matches!(server.input().await, Input::OfferShown { offer } if offer == offer_id(1)));
+    assert_eq!(server.pops.load(Ordering::SeqCst), 0, "nothing was written");
+
+    let client = server.client("acme", "agent").await;
+    let (mut socket, _, snapshot) = desk(&mut server, &client).await;
+    assert_eq!(snapshot.expect("a snapshot")["offers"][0]["offer_id"], json!(offer_id(1).to_string()));
+    server.hub.offer(&tenant(), &agent(), offer(2));
+    assert!(matches!(server.input().await, Input::OfferShown { offer } if offer == offer_id(2)));
+    let frame = socket.receive().await;
+    assert_eq!((&frame["t"], &frame["d"]["pop"]["number"]), (&json!("offer.created"), &json!("+8613800138000")));
+    assert_eq!(server.pops.load(Ordering::SeqCst), 1);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(server.inbox.try_recv().is_err(), "it is said once");
+}
+
+#[tokio::test]
+async fn a_command_reaches_the_switch_once_and_its_answer_the_desk() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    server.hub.deliver(&tenant(), &agent(), desk::Event::CallConnected(call(1, CallState::Talking, 4)));
+    let (mut socket, _, _) = desk(&mut server, &client).await;
+    let hold = json!({ "id": "c1", "t": "call.hold", "d": { "call_id": call_id(1) }, "expect_ver": 4 });
+    socket.send(hold.clone()).await;
+    socket.send(hold.clone()).await;
+    // What stands behind both in the same socket is answered only after both were read.
+    socket.send_text("{").await;
+    assert_eq!(socket.receive().await["d"]["code"], "bad_frame");
+    let Input::Desk { tenant: t, agent: a, id, command } = server.input().await else { panic!("no command") };
+    assert_eq!((t, a, command), (tenant(), agent(), desk::Command::Hold { call_id: call_id(1) }));
+    server.hub.reply(id, Ok(()));
+    assert_eq!(socket.receive().await, json!({ "t": "ack", "d": { "id": "c1", "seq": 1 } }));
+    socket.send(hold).await;
+    assert_eq!(socket.receive().await["t"], "ack", "the answer comes again, the effect does not");
+    assert!(server.inbox.try_recv().is_err());
+
+    let stale = json!({ "id": "c2", "t": "call.hangup", "d": { "call_id": call_id(1) }, "expect_ver": 3 });
+    socket.send(stale).await;
+    assert_eq!(socket.receive().await["d"]["code"], "conflict");
+    socket.send(json!({ "id": "c3", "t": "agent.set_state", "d": { "state": "ready" } })).await;
+    let Input::Desk { id, .. } = server.input().await else { panic!("no command") };
+    let nack = Nack { code: NackCode::WrongState, message: "not now".into(), retryable: false };
+    server.hub.reply(id, Err(nack));
+    let nack = socket.receive().await;
+    assert_eq!(
+        (&nack["t"], &nack["d"]["id"], &nack["d"]["code"]),
+        (&json!("nack"), &json!("c3"), &json!("wrong_state"))
+    );
+}
+
+#[tokio::test]
+async fn a_frame_that_makes_no_sense_is_refused_counted_and_changes_nothing() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    let (mut socket, _, _) = desk(&mut server, &client).await;
+    let long = format!(r#"{{"id":"x","t":"call.hold","d":{{"call_id":"{}"}}}}"#, "x".repeat(70_000));
+    let cases = [
+        ("{", "bad_frame"),
+        (r#"{"id":"x","t":"call.hold","d":{"call_id":"7"}}"#, "bad_frame"),
+        (r#"{"id":"x","t":"call.fly","d":{}}"#, "unknown_command"),
+        (r#"{"id":"x","t":"call.transfer","d":{}}"#, "not_supported"),
+        (r#"{"t":"hello","d":{"proto":1}}"#, "bad_frame"),
+        (long.as_str(), "bad_frame"),
+    ];
+    for (text, code) in cases {
+        socket.send_text(text).await;
+        let nack = socket.receive().await;
+        assert_eq!((&nack["t"], &nack["d"]["code"]), (&json!("nack"), &json!(code)), "{nack}");
+    }
+    assert_eq!(server.refused.load(Ordering::SeqCst), cases.len());
+    assert!(server.inbox.try_recv().is_err());
+    socket.send(json!({ "id": "y", "t": "sub", "d": { "topic": "live" } })).await;
+    assert_eq!(socket.receive().await["t"], "ack", "the desk goes on");
+}
+
+#[tokio::test]
+async fn of_two_tabs_exactly_one_controls() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    let (mut first, _, _) = desk(&mut server, &client).await;
+    let (mut second, welcome, _) = client.desk(hello()).await;
+    assert_eq!(welcome["control"], true);
+    let lost = first.receive().await;
+    assert_eq!((&lost["t"], &lost["d"]["control"]), (&json!("control"), &json!(false)));
+    let ready = |id: &str| json!({ "id": id, "t": "agent.set_state", "d": { "state": "ready" } });
+    first.send(ready("a")).await;
+    assert_eq!(first.receive().await["d"]["code"], "forbidden");
+
+    first.send(json!({ "id": "b", "t": "session.take_control", "d": {} })).await;
+    assert_eq!(first.receive().await["d"]["control"], true);
+    assert_eq!(first.receive().await["t"], "ack");
+    assert_eq!(second.receive().await["d"]["control"], false);
+    first.send(ready("c")).await;
+    let Input::Desk { id, .. } = server.input().await else { panic!("no command; presence did not change") };
+    server.hub.reply(id, Ok(()));
+    assert_eq!(first.receive().await["t"], "ack");
+    server.hub.deliver(&tenant(), &agent(), desk::Event::AgentState(agent_view(AgentState::Ready, 1)));
+    assert_eq!(second.receive().await["t"], "agent.state", "a read-only tab still sees");
+
+    let mut modest = hello();
+    modest["control"] = json!(false);
+    let (third, welcome, _) = client.desk(modest).await;
+    assert_eq!(welcome["control"], false);
+    drop(first);
+    assert!(matches!(server.input().await, Input::DeskPresence { presence: Presence::Disconnected, .. }));
+    drop((second, third));
+}
+
+#[tokio::test]
+async fn a_desk_that_does_not_read_is_closed_and_resumes() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    let (mut socket, welcome, _) = desk(&mut server, &client).await;
+    let mut big = call(1, CallState::Talking, 1);
+    big.pop.vars.insert("note".into(), "x".repeat(20_000));
+    let events = 1_000;
+    for _ in 0..events {
+        server.hub.deliver(&tenant(), &agent(), desk::Event::CallConnected(big.clone()));
+    }
+    assert!(matches!(server.input().await, Input::DeskPresence { presence: Presence::Disconnected, .. }));
+    // What the network still holds comes, in order; then the close frame where it could be written.
+    let mut last = 0;
+    let code = loop {
+        match tokio::time::timeout(Duration::from_secs(10), futures_util::StreamExt::next(&mut socket.stream)).await {
+            Ok(Some(Ok(tokio_tungstenite::tungstenite::Message::Text(text)))) => {
+                let frame: Value = serde_json::from_str(&text).expect("JSON");
+                assert_eq!(frame["seq"], json!(last + 1));
+                last += 1;
+            }
+            Ok(Some(Ok(tokio_tungstenite::tungstenite::Message::Close(frame)))) => {
+                break frame.map(|f| u16::from(f.code));
+            }
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(_)) | None) => break None,
+            Err(_) => panic!("neither frames nor an end"),
+        }
+    };
+    assert!(code == Some(4008) || code.is_none(), "{code:?}");
+    assert!(last < events, "it was cut off after {last}");
+    let mut resume = hello();
+    resume["resume"] = json!({ "epoch": welcome["epoch"], "seq": last });
+    let (mut socket, again, snapshot) = client.desk(resume).await;
+    match again["resumed"] == true {
+        true => assert_eq!(socket.receive().await["seq"], json!(last + 1)),
+        false => assert_eq!(snapshot.expect("a snapshot")["seq"], json!(events)),
+    }
+}
+
+#[tokio::test]
+async fn what_is_typed_is_kept_and_a_conflict_shows_both() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    let (mut socket, _, _) = desk(&mut server, &client).await;
+    let save = |id: &str, text: &str, rev: u32| {
+        json!({ "id": id, "t": "draft.save", "expect_ver": rev,
+                "d": { "call_id": call_id(1), "kind": "inquiry", "fields": { "title": text } } })
+    };
+    socket.send(save("1", "a", 0)).await;
+    let saved = socket.receive().await;
+    assert_eq!(
+        (&saved["t"], &saved["d"]["rev"], &saved["d"]["fields"]["title"]),
+        (&json!("draft.saved"), &json!(1), &json!("a"))
+    );
+    assert_eq!(socket.receive().await["t"], "ack");
+    socket.send(save("2", "b", 0)).await;
+    assert_eq!(socket.receive().await["d"]["fields"]["title"], "a", "what the other one saved");
+    assert_eq!(socket.receive().await["d"]["code"], "conflict");
+    socket.send(save("3", "b", 1)).await;
+    assert_eq!(socket.receive().await["d"]["rev"], 2);
+    assert_eq!(socket.receive().await["t"], "ack");
+
+    // A new start of the server has them from the records.
+    let (_, drafts) = client.get("drafts").await;
+    assert_eq!(drafts["items"][0]["fields"]["title"], "b");
+    let (_, _, snapshot) = client.desk(hello()).await;
+    assert_eq!(snapshot.expect("a snapshot")["drafts"][0]["rev"], 2);
+    let case = json!({ "kind": "inquiry", "title": "b", "call_id": call_id(1) });
+    assert_eq!(client.post("cases", case).await.0, StatusCode::CREATED);
+    loop {
+        let frame = socket.receive().await;
+        if frame["t"] == "draft.cleared" {
+            assert_eq!(frame["d"]["kind"], "inquiry");
+            break;
+        }
+    }
+    assert_eq!(client.get("drafts").await.1["items"], json!([]));
+}
+
+#[tokio::test]
+async fn live_comes_whole_then_as_changes() {
+    let mut server = Server::start().await;
+    let queue = |waiting| QueueLive {
+        name: "repair".into(),
+        waiting,
+        longest_wait_ms: 0,
+        offered: 0,
+        answered: 0,
+        abandoned: 0,
+        service_level: None,
+        agents_ready: 0,
+        agents_staffed: 0,
+    };
+    server.publish("acme", Live { at_ms: 1, queues: vec![queue(0)], ..Live::default() });
+    let client = server.client("acme", "agent").await;
+    let (mut socket, _, _) = desk(&mut server, &client).await;
+    socket.send(json!({ "id": "s", "t": "sub", "d": { "topic": "live" } })).await;
+    assert_eq!(socket.receive().await["t"], "ack");
+    let first = socket.receive().await;
+    assert_eq!((&first["topic"], &first["rev"], &first["d"]["full"]), (&json!("live"), &json!(1), &json!(true)));
+    assert!(first.get("seq").is_none());
+    for waiting in 1..=50 {
+        server.publish("acme", Live { at_ms: 2, queues: vec![queue(waiting)], ..Live::default() });
+    }
+    let second = socket.receive().await;
+    assert_eq!((&second["rev"], &second["d"]["queues"][0]["waiting"]), (&json!(2), &json!(50)), "latest wins");
+    socket.send(json!({ "id": "u", "t": "unsub", "d": { "topic": "live" } })).await;
+    while socket.receive().await["t"] != "ack" {}
+    server.publish("acme", Live { at_ms: 3, queues: vec![queue(7)], ..Live::default() });
+    let silent = tokio::time::timeout(Duration::from_millis(1_200), futures_util::StreamExt::next(&mut socket.stream));
+    assert!(silent.await.is_err(), "nothing more comes");
+}
+
+#[tokio::test]
+async fn signing_out_closes_the_desk_and_only_that_sign_ins() {
+    let mut server = Server::start().await;
+    let (one, two) = (server.client("acme", "agent").await, server.client("acme", "agent").await);
+    let (mut first, _, _) = desk(&mut server, &one).await;
+    let (mut second, _, _) = two.desk(hello()).await;
+    assert_eq!(one.delete("session").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(first.closed().await, Some(4001));
+    server.hub.deliver(&tenant(), &agent(), desk::Event::AgentState(agent_view(AgentState::Ready, 1)));
+    assert_eq!(second.receive().await["t"], "agent.state");
+    server.hub.close_all();
+    assert_eq!(second.closed().await, Some(1001));
+}
+
+#[tokio::test]
+async fn a_switch_that_is_gone_or_full_is_busy_and_the_command_may_come_again() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    let (mut socket, _, _) = desk(&mut server, &client).await;
+    server.inbox.close();
+    for _ in 0..2 {
+        socket.send(json!({ "id": "x", "t": "agent.set_state", "d": { "state": "ready" } })).await;
+        let nack = socket.receive().await;
+        assert_eq!((&nack["d"]["code"], &nack["d"]["retryable"]), (&json!("busy"), &json!(true)));
+    }
+    // Measuring is the node's affair: without it everything works.
+    (Observers::default().pop)(Duration::ZERO);
+}
