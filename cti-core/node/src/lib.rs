@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod data;
+pub mod demo;
 pub mod journal;
 pub mod logging;
 pub mod lookup;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod demo;
 mod serve;
 mod user;
 
@@ -14,7 +15,7 @@ use zongji_sql::Store;
 
 use crate::admin::{self, Answer, Request, control};
 use crate::config::{Problems, Setup};
-use crate::data;
+use crate::{data, phone};
 
 /// The work failed.
 const FAILED: u8 = 1;
@@ -45,6 +46,8 @@ pub struct Place {
 enum Command {
     /// Run the call centre
     Serve,
+    /// Run it with a sample tenant, simulated callers and simulated agents
+    Demo(demo::Demo),
     /// Declare tenants from files: prints the differences, drops no call
     Apply(apply::Apply),
     /// Check configuration, tenant and IVR files without a server
@@ -52,6 +55,8 @@ enum Command {
     /// The people and programs who sign in
     #[command(subcommand)]
     User(user::User),
+    /// A SIP phone: calls, or waits for calls and answers them
+    Phone(Box<phone::Args>),
 }
 
 impl Place {
@@ -80,9 +85,11 @@ pub fn main() -> ExitCode {
     let Cli { place, command } = Cli::parse();
     let done = match command {
         Command::Serve => serve::run(&place),
+        Command::Demo(demo) => demo.run(&place),
         Command::Apply(apply) => apply.run(&place),
         Command::Check(check) => check.run(),
         Command::User(user) => user.run(&place),
+        Command::Phone(args) => phone::run(*args),
     };
     match done {
         Ok(code) => code,
