@@ -101,7 +101,7 @@ fn run(dir: &Path) -> Result<(), String> {
 
 fn sipp(dir: &Path, scenario: &Path, port: u16) -> Command {
     let mut command = Command::new("sipp");
-    command.arg("-sf").arg(scenario).args(["-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin", "-key", "tone", "none"]);
+    command.arg("-sf").arg(scenario).args(["-i", "127.0.0.1", "-p", &port.to_string(), "-nostdin"]);
     command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command
 }

@@ -72,12 +72,13 @@ impl Sipp {
     /// Any scenario text, with further arguments.
     pub fn spawn(dir: &Path, name: &str, port: u16, scenario: &str, tone: &Path, args: &[String]) -> Result<Self> {
         let file = dir.join(format!("{name}.xml"));
-        std::fs::write(&file, scenario)?;
+        // SIPp fills no key into `rtp_stream`.
+        std::fs::write(&file, scenario.replace("TONE", &tone.to_string_lossy()))?;
         let log = std::fs::File::create(dir.join(format!("{name}.log")))?;
         let child = Command::new("sipp")
             .args(args)
             .args(["-sf", &file.to_string_lossy(), "-i", "127.0.0.1", "-p", &port.to_string()])
-            .args(["-mp", &(port + 2_000).to_string(), "-key", "tone", &tone.to_string_lossy()])
+            .args(["-mp", &(port + 2_000).to_string()])
             .args(["-nostdin", "-trace_err", "-error_file", &dir.join(format!("{name}.err")).to_string_lossy()])
             .current_dir(dir)
             .stdin(Stdio::null())
