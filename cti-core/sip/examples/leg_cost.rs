@@ -1,5 +1,6 @@
 //! What a call leg costs in this crate: two endpoints in one process call, ring, answer, acknowledge and end, without a network.
-//! Run: `cargo run --release -p cti-sip --example leg_cost`
+//! Run: `cargo build --release -p cti-sip --example leg_cost && time target/release/examples/leg_cost`; on a machine that does other
+//! things too, the user time of `time` is the cost, not the wall clock printed here.
 
 use std::net::SocketAddr;
 

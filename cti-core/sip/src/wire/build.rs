@@ -93,6 +93,7 @@ impl Builder {
         }
         let _ = write!(self.text, "Content-Length: {}\r\n\r\n", body.len());
         let mut bytes = self.text.into_bytes();
+        bytes.reserve_exact(body.len());
         bytes.extend_from_slice(body);
         bytes.into()
     }
@@ -106,8 +107,8 @@ impl Builder {
     }
 }
 
-/// A call's messages with SDP are about this long.
-const MESSAGE_LEN_USUAL: usize = 1_024;
+/// A call's messages without SDP are about this long; the body is added to it.
+const MESSAGE_LEN_USUAL: usize = 640;
 
 /// RFC 3261 18.2.1 and RFC 3581 4: `received` where the host differs from the source (or rport is asked for), `rport` filled in.
 fn write_top_via(out: &mut String, via: &Via, source: SocketAddr) {

@@ -90,6 +90,7 @@ pub struct Via {
     pub host: String,
     pub port: Option<u16>,
     pub params: String,
+    branch: String,
 }
 
 impl Via {
@@ -122,12 +123,15 @@ impl Via {
             return None;
         }
         let (host, port) = host_port_of(sent_by)?;
-        Some(Self { transport: transport.to_owned(), host, port, params: params.trim().to_owned() })
+        let params = params.trim();
+        let branch = param(params, "branch").filter(|branch| branch.len() <= limits::TOKEN_LEN_MAX).unwrap_or("");
+        let (branch, params) = (branch.to_owned(), params.to_owned());
+        Some(Self { transport: transport.to_owned(), host, port, params, branch })
     }
 
     /// Empty where there is none.
     pub fn branch(&self) -> &str {
-        param(&self.params, "branch").filter(|branch| branch.len() <= limits::TOKEN_LEN_MAX).unwrap_or("")
+        &self.branch
     }
 
     /// RFC 3581: whether the response wants the source's port.

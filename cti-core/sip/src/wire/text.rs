@@ -32,6 +32,9 @@ impl<'a> Iterator for Split<'a> {
 /// Where `wanted` first stands outside of quoted strings and angle brackets.
 pub fn find(text: &str, wanted: u8) -> Option<usize> {
     let bytes = text.as_bytes();
+    if !bytes.iter().any(|byte| matches!(byte, b'"' | b'<')) {
+        return bytes.iter().position(|byte| *byte == wanted);
+    }
     let (mut quoted, mut angled, mut at) = (false, false, 0);
     while at < bytes.len() {
         let byte = bytes[at];

@@ -157,3 +157,46 @@ fn odd_messages_of_our_own_are_treated_the_same() {
     );
     check(&format!("INVITE sip:u@h SIP/2.0\nv: SIP/2.0/UDP h\n{rest}CSeq: 1 INVITE\n\n"), 100, true);
 }
+
+#[test]
+fn mutated_messages_break_nothing_and_leave_nothing() {
+    let seeds = [
+        "INVITE sip:4001@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7;rport;branch=z9hG4bKi\r\nMax-Forwards: 70\r\nFrom: \"c\" <sip:1@h>;tag=f\r\n\
+         To: <sip:2@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContact: <sip:1@192.0.2.7>\r\nRecord-Route: <sip:192.0.2.9;lr>\r\n\
+         P-Asserted-Identity: <tel:+86138>\r\nContent-Type: application/sdp\r\nContent-Length: 5\r\n\r\nv=0\r\n",
+        "REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.7;branch=z9hG4bKr\r\nFrom: <sip:1@h>;tag=f\r\nTo: <sip:1@h>\r\nCall-ID: r\r\n\
+         CSeq: 1 REGISTER\r\nContact: *\r\nExpires: 0\r\nAuthorization: Digest username=\"1\", realm=\"zongji\", nonce=\"0011\", uri=\"sip:h\", \
+         response=\"aa\", qop=auth, nc=00000001, cnonce=\"x\"\r\n\r\n",
+        "SIP/2.0 401 No\r\nVia: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK2.00000001\r\nFrom: <sip:1@h>;tag=f\r\nTo: <sip:1@h>;tag=t\r\nCall-ID: r\r\n\
+         CSeq: 1 INVITE\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n\r\n",
+    ];
+    let mut rng = cti_base::Rng::from_number(4475);
+    let mut net = Net::new(1, Faults::default(), 1);
+    let source = "192.0.2.7:5060".parse().expect("an address");
+    for _ in 0..20_000 {
+        let mut bytes = seeds[rng.below(3) as usize].as_bytes().to_vec();
+        for _ in 0..=rng.below(6) {
+            let at = rng.below(bytes.len() as u64) as usize;
+            match rng.below(4) {
+                0 => bytes[at] = rng.next_u32() as u8,
+                1 => bytes.insert(at, b"\r\n \t<>\";,:@%\0"[rng.below(13) as usize]),
+                2 => bytes.truncate(at.max(1)),
+                _ => drop(bytes.drain(at..(at + rng.below(8) as usize).min(bytes.len() - 1).max(at))),
+            }
+        }
+        net.inject_bytes(0, source, bytes.into());
+        for event in net.take(0) {
+            if let Event::Invite { session, .. } = event {
+                let now = net.now;
+                match rng.below(3) {
+                    0 => net.ends[0].1.accept(now, session, Bytes::from_static(b"v=0")),
+                    1 => net.ends[0].1.reject(now, session, 486),
+                    _ => net.ends[0].1.hangup(now, session, None),
+                }
+            }
+        }
+    }
+    net.run_for(std::time::Duration::from_secs(200));
+    let end = &net.ends[0].1;
+    assert_eq!((end.sessions(), end.transactions(), end.registered(), end.poll_deadline()), (0, 0, 0, None));
+}
