@@ -326,7 +326,7 @@ impl Stack {
         deliver.then_some((id, user))
     }
 
-    /// New deadlines of a client transaction; one that ends at once stays until its user was told (`settle`).
+    /// New deadlines of a client transaction. One that ends at once does so at the next `handle_deadline`, after its user was told.
     fn arm_client(&mut self, now: Timestamp, id: ClientId, deadlines: Deadlines) {
         let Some(entry) = self.clients.get_mut(&id) else { return };
         self.timers.cancel(&mut entry.retransmit);
