@@ -5,7 +5,10 @@
 //! Beside it stands the floor of the same machine at the same moment: a thread that only receives each packet and sends it on
 //! as it is, from one blocking socket, without a poll loop, a lookup or a header.
 //!
-//! Peers: a relay of one tokio task a leg took 8.6 us a packet where send and receive took 4.2 us.
+//! On two shared cores at a load of 5 (2026-11-22): floor 6.5-6.8, relay 9.2-9.3, recorded 10.0-10.2 us a packet; 100 calls
+//! took 9.2 % of a core, recorded 10.1 %, none lost by us.
+//! Peers: Asterisk 22.10.1 took 31-36 % of a core for 100 calls and 84-93 % recorded, queue and signalling included; a relay of one
+//! tokio task a leg took 8.6 us a packet where send and receive took 4.2 us.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -156,8 +159,8 @@ impl Phone {
 
     fn listen(&mut self) {
         let mut datagram = [0; 400];
-        while self.socket.recv(&mut datagram).is_ok() {
-            self.received += 1;
+        while let Ok(len) = self.socket.recv(&mut datagram) {
+            self.count(len);
         }
     }
 
@@ -167,9 +170,16 @@ impl Phone {
         let mut datagram = [0; 400];
         while let Some(wait) = due.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero()) {
             self.socket.set_read_timeout(Some(wait))?;
-            self.received += u64::from(self.socket.recv(&mut datagram).is_ok());
+            if let Ok(len) = self.socket.recv(&mut datagram) {
+                self.count(len);
+            }
         }
         self.socket.set_nonblocking(true)
+    }
+
+    /// Counts voice; reports for a neighbour's port come here as well.
+    fn count(&mut self, len: usize) {
+        self.received += u64::from(len == self.packet.len());
     }
 }
 
