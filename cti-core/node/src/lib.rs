@@ -1,7 +1,7 @@
 //! The node: the program `zongji` and the shell around the pure switch.
 //!
 //! It owns the clock, the sockets, the files and the threads; it decides nothing about a call. `serve` reads the
-//! configuration, `wiring` connects the shells through bounded channels, `switch_task` owns the one
+//! configuration and joins what `wiring` makes through bounded channels, `switch_task` owns the one
 //! [`cti_switch::Engine`] and carries out its effects.
 
 pub mod admin;
@@ -19,6 +19,7 @@ pub mod net;
 pub mod phone;
 pub mod serve;
 pub mod switch_task;
+mod wiring;
 
 /// The runtime of everything but the switch and the media.
 pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cti_base::{CallId, Country, Pii, TenantId};
+use cti_base::{CallId, Country, E164, Pii, TenantId};
 use cti_switch::Input;
 use dashmap::DashMap;
 use tokio::runtime::Handle;
@@ -35,8 +35,14 @@ impl LookUps {
         Self { store, countries: Arc::default(), places, inbox, runtime: Handle::current() }
     }
 
-    /// How a tenant's numbers are read.
-    pub fn declare(&self, tenant: TenantId, country: Country) {
+    /// How a tenant's numbers are read. Asks for one number that nobody has, so that the tables of numbering plans and the
+    /// database's statements are made ready now and not in the first caller's time.
+    pub async fn declare(&self, tenant: TenantId, country: Country) {
+        const NOBODY: &str = "10000000000";
+        let _no_number = E164::parse(NOBODY, country);
+        if let Err(error) = callers::by_number(&self.store, &tenant, country, NOBODY).await {
+            tracing::warn!(%error, %tenant, "the records could not be asked who calls");
+        }
         self.countries.insert(tenant, country);
     }
 

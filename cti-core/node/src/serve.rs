@@ -6,39 +6,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use agent_gateway::{GatewayConfig, Hub, Observers};
+use agent_gateway::{GatewayConfig, Hub};
 use anyhow::{Context, anyhow};
-use cti_sip::{DigestPolicy, EndpointConfig, Transport};
 use cti_switch::config::Tenant;
-use cti_switch::{Engine, EngineConfig, Input};
-use recordings::{Recorder, RecorderThread, StoreConfig};
+use cti_switch::{Engine, Input};
+use recordings::{Recorder, RecorderThread};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zongji_sql::Store;
 
 use crate::admin::{self, Answer, Request, control};
-use crate::config::{Digest, REALM, Setup};
-use crate::journal::projector::{self, Progress};
+use crate::config::Setup;
+use crate::journal::projector;
 use crate::journal::{self, Journal};
 use crate::lookup::LookUps;
-use crate::media_worker::{MediaConfig, MediaCounters, MediaWorkers, PromptLibrary};
 use crate::metrics::{self, LiveWatch, Metrics};
-use crate::net::inbox::{Inbox, Outlet, inbox};
+use crate::net::inbox::{Inbox, inbox};
 use crate::net::tcp::Tcp;
-use crate::net::{local_ip, outward_ip, tcp, udp};
 use crate::switch_task::{self, Hands, Published};
-use crate::{clock, data};
+use crate::{data, wiring};
 
-/// Files that are open beside the legs' sockets: database, recordings, browsers.
-const FILES_BESIDE_LEGS: u64 = 2_048;
-/// A leg has a socket for RTP and one for RTCP; its recording's file is counted half to each leg.
-const FILES_PER_LEG: u64 = 3;
-/// Legs are never more than this, whatever the system allows.
-const LEGS_MAX: u64 = 20_000;
-const REGISTRATIONS_MAX: usize = 50_000;
-/// SIP transactions for each leg that may live: INVITE, its answer's, re-INVITE, BYE.
-const TRANSACTIONS_PER_LEG: usize = 8;
 /// How long the ended program waits for the last facts and recordings to be written.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -87,21 +75,21 @@ impl Server {
         data::prepare(&setup.data)?;
         let lock = data::lock(&setup.data)?;
         let key = data::node_key(&setup.node_key())?;
-        let legs_max = raise_file_limit();
-        let sockets = Sockets::bind(&setup).await?;
+        let legs_max = wiring::raise_file_limit();
+        let sockets = wiring::Sockets::bind(&setup).await?;
 
         let metrics = Metrics::new()?;
         let store = Store::connect(&setup.database_url())
             .await
-            .with_context(|| format!("the database {} can not be opened", without_password(&setup.database_url())))?;
+            .with_context(|| format!("the database {} can not be opened", wiring::without_password(&setup.database_url())))?;
         if first_password && let Some((name, password)) = admin::first_administrator(&store).await.map_err(|e| anyhow!(e))? {
             println!("First start: sign in as tenant `system`, user `{name}`, password `{password}`.");
             println!("It is shown this once; change it with `zongji user passwd --tenant system --name {name}`.");
         }
         let (inbox, outlet) = inbox(metrics.clone());
         let stop = CancellationToken::new();
-        let (recorder, recorder_thread) = start_recorder(&setup, &inbox)?;
-        let media = start_media(&setup, recorder.clone(), &inbox)?;
+        let (recorder, recorder_thread) = wiring::start_recorder(&setup, &inbox)?;
+        let media = wiring::start_media(&setup, recorder.clone(), &inbox)?;
         let media_counters = media.counters();
         let (appender, journal) = journal::open(&setup.journal(), setup.config.journal.durability).await?;
         let (progress, projecting) = projector::start(journal.clone(), store.clone(), CancellationToken::new());
@@ -116,13 +104,13 @@ impl Server {
             recordings_root: setup.recordings(),
             tls: false,
             ready: ready.clone(),
-            observers: observers(&metrics),
+            observers: wiring::observers(&metrics),
         })
         .context("the gateway could not start")?;
         let lookups = LookUps::new(store.clone(), inbox.clone());
         let tcp = Tcp::new(inbox.clone(), stop.clone());
 
-        let engine = Engine::new(engine_config(&setup, &sockets, legs_max), seed(&key)?);
+        let engine = Engine::new(wiring::engine_config(&setup, &sockets, legs_max), wiring::seed(&key)?);
         let hands = Hands {
             tcp: tcp.clone(),
             media,
@@ -133,7 +121,9 @@ impl Server {
         };
         let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
         let published = Published { live: live_in, idle: idle_in };
-        let switch = start_switch(engine, sockets.udp, &inbox, outlet, hands, published, &stop)?;
+        let switch =
+            switch_task::spawn(engine, sockets.udp, inbox.clone(), outlet, hands, published, stop.clone())
+                .context("the switch's thread could not start")?;
 
         let mut tasks = tokio::task::JoinSet::new();
         for listener in sockets.tcp {
@@ -141,7 +131,7 @@ impl Server {
             tasks.spawn(async move { end_logged("SIP over TCP", tcp.listen(listener).await) });
         }
         let (http, metrics_listen) = (sockets.http.local_addr()?, sockets.metrics.local_addr()?);
-        let refresh = refresher(media_counters, &recorder, progress);
+        let refresh = wiring::refresher(media_counters, &recorder, progress);
         let scraped = metrics::serve(sockets.metrics, metrics, live.clone(), refresh);
         tasks.spawn(async move { end_logged("the metrics", scraped.await) });
         let served = agent_gateway::serve(sockets.http, router, stop.clone().cancelled_owned());
@@ -254,7 +244,7 @@ impl Server {
 }
 
 async fn declare(inbox: &Inbox, lookups: &LookUps, tenant: Arc<Tenant>) {
-    lookups.declare(tenant.doc.tenant.id.clone(), tenant.country);
+    lookups.declare(tenant.doc.tenant.id.clone(), tenant.country).await;
     inbox.send(Input::Declare(tenant)).await;
 }
 
@@ -271,39 +261,6 @@ async fn carry_out(
         declare(&inbox, &lookups, tenant).await;
     }
     Ok(done.answer)
-}
-
-/// Everything bound before anything starts, so that a port in use is told at once.
-struct Sockets {
-    listeners: Vec<(Transport, SocketAddr)>,
-    udp: Vec<udp::Bound>,
-    tcp: Vec<std::net::TcpListener>,
-    http: tokio::net::TcpListener,
-    metrics: tokio::net::TcpListener,
-}
-
-impl Sockets {
-    async fn bind(setup: &Setup) -> anyhow::Result<Self> {
-        let config = &setup.config;
-        let taken = |what: &str, address: &SocketAddr| format!("{what} {address} can not be listened on");
-        let mut listeners = Vec::new();
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
-        for listen in &config.sip.udp {
-            let bound = udp::bind(*listen).with_context(|| taken("[sip] udp", listen))?;
-            listeners.push((Transport::Udp, bound.local));
-            udp.push(bound);
-        }
-        for listen in &config.sip.tcp {
-            let bound = tcp::bind(*listen).with_context(|| taken("[sip] tcp", listen))?;
-            listeners.push((Transport::Tcp, bound.local_addr()?));
-            tcp.push(bound);
-        }
-        let bind = tokio::net::TcpListener::bind;
-        let http = bind(config.http.listen).await.with_context(|| taken("[http] listen", &config.http.listen))?;
-        let metrics =
-            bind(config.metrics.listen).await.with_context(|| taken("[metrics] listen", &config.metrics.listen))?;
-        Ok(Self { listeners, udp, tcp, http, metrics })
-    }
 }
 
 /// SIGTERM and SIGINT alike.
@@ -325,134 +282,12 @@ impl Signals {
     }
 }
 
-/// Raises the soft limit of open files to the hard one; the number of legs that it has room for.
-fn raise_file_limit() -> usize {
-    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit of open files could not be raised");
-        rlimit::Resource::NOFILE.get_soft().unwrap_or(FILES_BESIDE_LEGS)
-    });
-    let legs = (files.saturating_sub(FILES_BESIDE_LEGS) / FILES_PER_LEG).clamp(2, LEGS_MAX);
-    tracing::info!(files, legs, "open files and the legs they have room for");
-    legs as usize
-}
-
-fn engine_config(setup: &Setup, sockets: &Sockets, legs_max: usize) -> EngineConfig {
-    let config = &setup.config;
-    let listening: Vec<SocketAddr> = sockets.listeners.iter().map(|(_, address)| *address).collect();
-    let own = if listening.is_empty() { outward_ip() } else { local_ip(&listening) };
-    EngineConfig {
-        sip: EndpointConfig {
-            listeners: sockets.listeners.clone(),
-            advertised: config.sip.advertised,
-            local_ip: own,
-            digest: match config.sip.digest {
-                Digest::Md5 => DigestPolicy::Md5,
-                Digest::Sha256 => DigestPolicy::Sha256,
-                Digest::Both => DigestPolicy::Both,
-            },
-            realm: REALM.to_owned(),
-            user_agent: format!("zongji/{}", env!("CARGO_PKG_VERSION")),
-            sessions_max: legs_max,
-            transactions_max: legs_max * TRANSACTIONS_PER_LEG,
-            registrations_max: REGISTRATIONS_MAX,
-        },
-        media_ip: config.media.advertised.or(config.sip.advertised).unwrap_or(own),
-        rtp_ports: config.media.rtp_ports.0.clone(),
-        legs_max,
-    }
-}
-
-/// A new seed each start: ids and tags must not come again.
-fn seed(key: &[u8; data::NODE_KEY_BYTES]) -> anyhow::Result<[u8; 32]> {
-    let mut seed = [0u8; 32];
-    data::random(&mut seed)?;
-    for (byte, key) in seed.iter_mut().zip(key) {
-        *byte ^= key;
-    }
-    Ok(seed)
-}
-
-fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, RecorderThread)> {
-    let inbox = inbox.clone();
-    let root = setup.recordings();
-    let told = format!("the recordings' folder {} can not be used", root.display());
-    Recorder::start(StoreConfig { root }, move |event| inbox.try_send(Input::Media(event))).context(told)
-}
-
-fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Result<MediaWorkers> {
-    let config = MediaConfig {
-        ip: media_bind_ip(setup),
-        workers: setup.config.media.workers,
-        rtp_timeout: Duration::from_secs(setup.config.media.rtp_timeout_s),
-    };
-    let named = |(locale, name, wav): &(&str, &str, &'static [u8])| (format!("{locale}/{name}.wav"), *wav);
-    let shipped = ivr_scripts::shipped::PROMPTS.iter().map(named);
-    let prompts = PromptLibrary::from_files(shipped).context("the prompts")?;
-    let inbox = inbox.clone();
-    MediaWorkers::start(config, Arc::new(prompts), recorder, move |event| inbox.try_send(Input::Media(event)))
-        .context("the media workers could not start")
-}
-
-/// Where RTP is bound: everywhere, unless all of SIP is on one address.
-fn media_bind_ip(setup: &Setup) -> std::net::IpAddr {
-    let mut listeners = setup.config.sip.udp.iter().chain(&setup.config.sip.tcp).map(SocketAddr::ip);
-    let wildcard = std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
-    let first = listeners.next().unwrap_or(wildcard);
-    if listeners.all(|ip| ip == first) { first } else { wildcard }
-}
-
-fn start_switch(
-    engine: Engine,
-    sockets: Vec<udp::Bound>,
-    inbox: &Inbox,
-    outlet: Outlet,
-    hands: Hands,
-    published: Published,
-    stop: &CancellationToken,
-) -> anyhow::Result<std::thread::JoinHandle<()>> {
-    switch_task::spawn(engine, sockets, inbox.clone(), outlet, hands, published, stop.clone())
-        .context("the switch's thread could not start")
-}
-
-fn observers(metrics: &Metrics) -> Observers {
-    let (pop, refused) = (metrics.pop_seconds.clone(), metrics.frames_refused_total.clone());
-    Observers {
-        pop: Arc::new(move |took| pop.observe(took.as_secs_f64())),
-        frame_refused: Arc::new(move |reason| refused.with_label_values(&[reason]).inc()),
-    }
-}
-
-/// Brings the figures that others count up to date when they are asked for.
-fn refresher(media: Arc<MediaCounters>, recorder: &Recorder, progress: Progress) -> metrics::Refresh {
-    let recordings = recorder.counters();
-    Arc::new(move |metrics: &Metrics| {
-        metrics.observe_media(media.packets_in(), media.packets_out(), media.lost());
-        metrics.observe_recordings(&recordings);
-        metrics.journal_lag_seconds.set(progress.lag_seconds(clock::now()));
-    })
-}
-
 fn end_logged(what: &str, ended: std::io::Result<()>) {
     if let Err(error) = ended {
         tracing::error!(%error, "{what} can not be served any more");
     }
 }
 
-/// A database's URL as it may be shown.
-fn without_password(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://...@{place}"),
-        _ => url.to_owned(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_databases_password_is_not_shown() {
-        assert_eq!(without_password("postgres://u:secret@h/db"), "postgres://...@h/db");
-        assert_eq!(without_password("sqlite:/d/zongji.db"), "sqlite:/d/zongji.db");
-    }
-}
+#[path = "serve_tests.rs"]
+mod tests;

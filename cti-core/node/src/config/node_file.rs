@@ -1,4 +1,4 @@
-//! `zongji.toml`: every key, its default and its meaning (see docs/configuration.md).
+//! `zongji.toml`: every key, its default and its meaning.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -1,0 +1,176 @@
+//! What the shells are made of and how they are joined: sockets, engine, recorder, media workers, and who counts what.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_gateway::Observers;
+use anyhow::Context;
+use cti_sip::{DigestPolicy, EndpointConfig, Transport};
+use cti_switch::{EngineConfig, Input};
+use recordings::{Recorder, RecorderThread, StoreConfig};
+
+use crate::config::{Digest, REALM, Setup};
+use crate::journal::projector::Progress;
+use crate::media_worker::{MediaConfig, MediaCounters, MediaWorkers, PromptLibrary};
+use crate::metrics::{self, Metrics};
+use crate::net::inbox::Inbox;
+use crate::net::{local_ip, outward_ip, tcp, udp};
+use crate::{clock, data};
+
+/// Files that are open beside the legs' sockets: database, recordings, browsers.
+const FILES_BESIDE_LEGS: u64 = 2_048;
+/// A leg has a socket for RTP and one for RTCP; its recording's file is counted half to each leg.
+const FILES_PER_LEG: u64 = 3;
+/// Legs are never more than this, whatever the system allows.
+const LEGS_MAX: u64 = 20_000;
+const REGISTRATIONS_MAX: usize = 50_000;
+/// SIP transactions for each leg that may live: INVITE, its answer's, re-INVITE, BYE.
+const TRANSACTIONS_PER_LEG: usize = 8;
+
+/// Everything bound before anything starts, so that a port in use is told at once.
+pub struct Sockets {
+    pub listeners: Vec<(Transport, SocketAddr)>,
+    pub udp: Vec<udp::Bound>,
+    pub tcp: Vec<std::net::TcpListener>,
+    pub http: tokio::net::TcpListener,
+    pub metrics: tokio::net::TcpListener,
+}
+
+impl Sockets {
+    /// Binds all of it, or tells which address is taken.
+    pub async fn bind(setup: &Setup) -> anyhow::Result<Self> {
+        let config = &setup.config;
+        let taken = |what: &str, address: &SocketAddr| format!("{what} {address} can not be listened on");
+        let mut listeners = Vec::new();
+        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+        for listen in &config.sip.udp {
+            let bound = udp::bind(*listen).with_context(|| taken("[sip] udp", listen))?;
+            listeners.push((Transport::Udp, bound.local));
+            udp.push(bound);
+        }
+        for listen in &config.sip.tcp {
+            let bound = tcp::bind(*listen).with_context(|| taken("[sip] tcp", listen))?;
+            listeners.push((Transport::Tcp, bound.local_addr()?));
+            tcp.push(bound);
+        }
+        let bind = tokio::net::TcpListener::bind;
+        let http = bind(config.http.listen).await.with_context(|| taken("[http] listen", &config.http.listen))?;
+        let metrics =
+            bind(config.metrics.listen).await.with_context(|| taken("[metrics] listen", &config.metrics.listen))?;
+        Ok(Self { listeners, udp, tcp, http, metrics })
+    }
+}
+
+/// Raises the soft limit of open files to the hard one; the number of legs that it has room for.
+pub fn raise_file_limit() -> usize {
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+        rlimit::Resource::NOFILE.get_soft().unwrap_or(FILES_BESIDE_LEGS)
+    });
+    let legs = (files.saturating_sub(FILES_BESIDE_LEGS) / FILES_PER_LEG).clamp(2, LEGS_MAX);
+    tracing::info!(files, legs, "open files and the legs they have room for");
+    legs as usize
+}
+
+pub fn engine_config(setup: &Setup, sockets: &Sockets, legs_max: usize) -> EngineConfig {
+    let config = &setup.config;
+    let listening: Vec<SocketAddr> = sockets.listeners.iter().map(|(_, address)| *address).collect();
+    let own = if listening.is_empty() { outward_ip() } else { local_ip(&listening) };
+    EngineConfig {
+        sip: EndpointConfig {
+            listeners: sockets.listeners.clone(),
+            advertised: config.sip.advertised,
+            local_ip: own,
+            digest: match config.sip.digest {
+                Digest::Md5 => DigestPolicy::Md5,
+                Digest::Sha256 => DigestPolicy::Sha256,
+                Digest::Both => DigestPolicy::Both,
+            },
+            realm: REALM.to_owned(),
+            user_agent: format!("zongji/{}", env!("CARGO_PKG_VERSION")),
+            sessions_max: legs_max,
+            transactions_max: legs_max * TRANSACTIONS_PER_LEG,
+            registrations_max: REGISTRATIONS_MAX,
+        },
+        media_ip: config.media.advertised.or(config.sip.advertised).unwrap_or(own),
+        rtp_ports: config.media.rtp_ports.0.clone(),
+        legs_max,
+    }
+}
+
+/// A new seed each start: ids and tags must not come again.
+pub fn seed(key: &[u8; data::NODE_KEY_BYTES]) -> anyhow::Result<[u8; 32]> {
+    let mut seed = [0u8; 32];
+    data::random(&mut seed)?;
+    for (byte, key) in seed.iter_mut().zip(key) {
+        *byte ^= key;
+    }
+    Ok(seed)
+}
+
+pub fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, RecorderThread)> {
+    let inbox = inbox.clone();
+    let root = setup.recordings();
+    let told = format!("the recordings' folder {} can not be used", root.display());
+    Recorder::start(StoreConfig { root }, move |event| inbox.try_send(Input::Media(event))).context(told)
+}
+
+pub fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Result<MediaWorkers> {
+    let config = MediaConfig {
+        ip: media_bind_ip(setup),
+        workers: setup.config.media.workers,
+        rtp_timeout: Duration::from_secs(setup.config.media.rtp_timeout_s),
+    };
+    let named = |(locale, name, wav): &(&str, &str, &'static [u8])| (format!("{locale}/{name}.wav"), *wav);
+    let shipped = ivr_scripts::shipped::PROMPTS.iter().map(named);
+    let prompts = PromptLibrary::from_files(shipped).context("the prompts")?;
+    let inbox = inbox.clone();
+    MediaWorkers::start(config, Arc::new(prompts), recorder, move |event| inbox.try_send(Input::Media(event)))
+        .context("the media workers could not start")
+}
+
+/// Where RTP is bound: everywhere, unless all of SIP is on one address.
+fn media_bind_ip(setup: &Setup) -> IpAddr {
+    let mut listeners = setup.config.sip.udp.iter().chain(&setup.config.sip.tcp).map(SocketAddr::ip);
+    let wildcard = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let first = listeners.next().unwrap_or(wildcard);
+    if listeners.all(|ip| ip == first) { first } else { wildcard }
+}
+
+pub fn observers(metrics: &Metrics) -> Observers {
+    let (pop, refused) = (metrics.pop_seconds.clone(), metrics.frames_refused_total.clone());
+    Observers {
+        pop: Arc::new(move |took| pop.observe(took.as_secs_f64())),
+        frame_refused: Arc::new(move |reason| refused.with_label_values(&[reason]).inc()),
+    }
+}
+
+/// Brings the figures that others count up to date when they are asked for.
+pub fn refresher(media: Arc<MediaCounters>, recorder: &Recorder, progress: Progress) -> metrics::Refresh {
+    let recordings = recorder.counters();
+    Arc::new(move |metrics: &Metrics| {
+        metrics.observe_media(media.packets_in(), media.packets_out(), media.lost());
+        metrics.observe_recordings(&recordings);
+        metrics.journal_lag_seconds.set(progress.lag_seconds(clock::now()));
+    })
+}
+
+/// A database's URL as it may be shown.
+pub fn without_password(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, place))) => format!("{scheme}://...@{place}"),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_databases_password_is_not_shown() {
+        assert_eq!(without_password("postgres://u:secret@h/db"), "postgres://...@h/db");
+        assert_eq!(without_password("sqlite:/d/zongji.db"), "sqlite:/d/zongji.db");
+    }
+}
