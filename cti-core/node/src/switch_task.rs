@@ -247,6 +247,8 @@ impl Task {
 
     /// Publishes what changed, when its time has come.
     fn publish(&mut self) {
+        let is_idle = self.engine.is_idle();
+        self.published.idle.send_if_modified(|idle| std::mem::replace(idle, is_idle) != is_idle);
         let version = self.engine.live_version();
         if self.published_version == Some(version) || Instant::now() < self.publish_from {
             return;
@@ -255,7 +257,6 @@ impl Task {
         self.publish_from = Instant::now() + PUBLISH_EVERY;
         let live = self.engine.live(clock::now()).into_iter().map(|(tenant, live)| (tenant, Arc::new(live))).collect();
         self.published.live.send_replace(Arc::new(live));
-        self.published.idle.send_if_modified(|idle| std::mem::replace(idle, self.engine.is_idle()) != *idle);
     }
 
     fn next_wake(&self) -> Option<Instant> {

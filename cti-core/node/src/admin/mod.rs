@@ -73,6 +73,7 @@ pub struct Done {
     pub declared: Vec<Arc<Tenant>>,
 }
 
+#[cfg(test)]
 impl Package {
     /// A tenant whose phones do not register.
     pub fn new(doc: TenantDoc, passwords: BTreeMap<AgentName, String>) -> Self {

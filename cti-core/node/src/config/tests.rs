@@ -41,7 +41,11 @@ prompts = "main_menu"
 [node.digits]
 1 = "wait"
 [node.silence]
+repeat = 1
 prompts = "silence"
+then = "wait"
+[node.invalid]
+repeat = 2
 then = "wait"
 [[node]]
 name = "wait"
@@ -129,9 +133,9 @@ fn a_scripts_error_is_reported_in_the_script() {
         assert!(said.starts_with(expect), "{to:?}: {said:?} is not {expect:?}");
     };
     wrong("1 = \"wait\"", "1 = \"wat\"", "main.toml:9:");
-    wrong("queue = \"repair\"", "queue = \"repare\"", "main.toml:16:");
+    wrong("queue = \"repair\"", "queue = \"repare\"", "main.toml:20:");
     wrong("prompts = \"main_menu\"", "prompts = \"mane_menu\"", "main.toml:7:");
-    wrong("start", "stat", "main.toml:2:1: ");
+    wrong("start", "stat", "main.toml:1:1: a [script] needs `start`");
     let said = folder.problems(&format!("{TENANT}\n[[ivr]]\nname = \"main\"\nfile = \"none.toml\"\n"));
     assert!(said.starts_with("t.toml:29:1: ivr[main].file: none.toml: No such file"), "{said}");
 }

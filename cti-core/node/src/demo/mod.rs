@@ -6,17 +6,16 @@ mod records;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
 use cti_base::{Country, TenantId};
 use cti_media::prompt::{Prompt, linear_from_wav};
-use cti_switch::config::{Phone as PhoneKind, TenantDoc};
 use ivr_scripts::shipped;
 
 use crate::admin::{Package, Request};
-use crate::config::Setup;
+use crate::config::{Setup, TenantFile};
 use crate::phone::Sound;
 use crate::serve::Server;
 use crate::{clock, data};
@@ -37,7 +36,7 @@ pub fn run(mut setup: Setup, callers: usize) -> anyhow::Result<()> {
         let sip = server.sip.first().copied().context("[sip] udp is empty: the demo's calls come over UDP")?;
         let sign_ins = SignIns::load_or_make(&setup.data)?;
         let agents = people::agent_phones(sip.ip())?;
-        let package = Package::new(tenant_doc(&agents.uris)?, sign_ins.agents());
+        let package = tenant_package(&setup.data, &agents.uris, &sign_ins)?;
         server.ask(Request::Apply { packages: vec![package] }).await.map_err(|error| anyhow!(error))?;
         people::add_office(&server, &sign_ins).await?;
         let (tenant, china) = (TenantId::from("demo"), Country::parse("CN").context("CN is a country")?);
@@ -64,17 +63,27 @@ fn keep_to_this_machine(setup: &mut Setup) {
     }
 }
 
-/// The tenant's file with each agent's phone where it listens, and the menu that ships with the program.
-fn tenant_doc(uris: &BTreeMap<String, String>) -> anyhow::Result<TenantDoc> {
-    let mut doc: TenantDoc = toml::from_str(TENANT).context("the sample tenant")?;
-    for ivr in &mut doc.ivr {
-        ivr.source = shipped::script(&ivr.name).map(str::to_owned);
+/// Writes the tenant's file with each agent's phone where it listens, its menu and its password beside it, and reads them as
+/// `zongji apply` does: what the demo runs on can be looked at, changed and applied.
+fn tenant_package(data: &Path, uris: &BTreeMap<String, String>, sign_ins: &SignIns) -> anyhow::Result<Package> {
+    let folder = folder_in(data);
+    data::prepare(&folder)?;
+    let mut text = TENANT.to_owned();
+    for (name, uri) in uris {
+        text = text.replace(&format!("{{{name}}}"), uri);
     }
-    for agent in &mut doc.agent {
-        let uri = uris.get(agent.name.as_str()).with_context(|| format!("agent {} has no phone", agent.name))?;
-        agent.phone = PhoneKind::Contact { uri: uri.clone() };
+    let menu = shipped::script("main").context("the program has no menu `main`")?;
+    data::write_private(&folder.join("main.toml"), menu.as_bytes())?;
+    for (agent, password) in sign_ins.agents() {
+        data::write_private(&folder.join(format!("password-{agent}")), password.as_bytes())?;
     }
-    Ok(doc)
+    let file = folder.join("tenant.toml");
+    data::write_private(&file, text.as_bytes())?;
+    Ok(Package::from(TenantFile::load(&file)?))
+}
+
+fn folder_in(data: &Path) -> PathBuf {
+    data.join("demo")
 }
 
 fn print_welcome(server: &Server, sign_ins: &SignIns, sip: SocketAddr, callers: usize, data: &Path) {
@@ -85,6 +94,7 @@ fn print_welcome(server: &Server, sign_ins: &SignIns, sip: SocketAddr, callers: 
     println!("  metrics   http://{}/metrics", server.metrics_listen);
     println!("  SIP       {sip} (UDP and TCP): ring 4001001000, or 4001001001 straight to a queue");
     println!("  callers   {callers} at a time; agents 1101-1106 answer by themselves, {HUMAN} is yours");
+    println!("  tenant    {} (change it and run `zongji apply`; written anew at each start)", folder_in(data).join("tenant.toml").display());
     println!("  sign-ins  (also in {})", people::file_in(data).display());
     for person in sign_ins.people() {
         println!("    tenant demo  user {:<6} password {}  {}", person.user, person.password, person.what);
@@ -123,17 +133,17 @@ fn any_port(ip: IpAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cti_switch::config::Tenant;
 
     #[test]
-    fn the_sample_tenant_is_right_with_its_menu() {
-        let agents: Vec<String> = people::simulated().map(str::to_owned).chain([HUMAN.to_owned()]).collect();
-        let uris = agents.iter().map(|name| (name.clone(), format!("sip:{name}@127.0.0.1:6001"))).collect();
-        let doc = tenant_doc(&uris).expect("a tenant");
-        assert_eq!(doc.agent.len(), agents.len(), "each agent has a phone and each phone an agent");
-        let prompts = shipped::prompt_names();
-        let tenant = Tenant::compile(doc, BTreeMap::new(), Some(&prompts));
-        tenant.expect("a right tenant");
+    fn the_sample_tenant_is_right_with_its_menu_and_every_agent_has_a_phone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let sign_ins = SignIns::load_or_make(dir.path()).expect("made");
+        let uri = |name: &str| (name.to_owned(), format!("sip:{name}@127.0.0.1:6001"));
+        let uris: BTreeMap<String, String> = people::simulated().chain([HUMAN]).map(uri).collect();
+        tenant_package(dir.path(), &uris, &sign_ins).expect("a right tenant");
+        let text = std::fs::read_to_string(dir.path().join("demo/tenant.toml")).expect("written");
+        assert_eq!(text.matches("[[agent]]").count(), uris.len());
+        assert_eq!(text.matches("@127.0.0.1:6001").count(), uris.len(), "{text}");
     }
 
     #[test]
