@@ -1,7 +1,14 @@
 //! The engine as its users meet it: real SIP bytes, simulated phones, workers, records and desks; time moved by hand.
 
 mod bad_input;
+mod changes;
 mod flow;
+mod menu;
+mod presence;
+mod queueing;
+mod ringing;
+mod storm;
+mod talking;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +17,8 @@ use cti_media::Codec;
 use cti_sip::SessionId;
 use serde_json::{Value, json};
 
-use crate::desk::AgentState;
+use crate::desk::{AgentState, Command, WantedState};
+use crate::input::CommandId;
 use crate::fact::{CallRecord, Fact};
 use crate::testing::{Plan, SWITCH, Seen, Settings, World, tenant_from};
 
@@ -108,4 +116,52 @@ fn assert_clean(world: &mut World) {
     assert_eq!((world.engine.endpoint.sessions(), world.engine.endpoint.transactions()), (0, 0));
     let started = world.facts.iter().filter(|(_, fact)| matches!(fact, Fact::CallStarted { .. })).count();
     assert_eq!(started, world.records().len(), "each call has one record");
+}
+
+fn agent_mut<'a>(file: &'a mut Value, n: usize) -> &'a mut Value {
+    &mut file["agent"][n - 1]
+}
+
+/// The agents' file with desks: nobody is ready by themselves.
+fn desk_file(agents: usize) -> Value {
+    let mut file = file(agents);
+    for n in 1..=agents {
+        agent_mut(&mut file, n)["always_ready"] = json!(false);
+    }
+    file
+}
+
+fn set_state(world: &mut World, agent: &str, state: WantedState, reason: Option<&str>) -> CommandId {
+    world.command(ACME, agent, Command::SetState { state, reason: reason.map(str::to_owned) })
+}
+
+fn go_ready(world: &mut World, agent: &str) {
+    world.desk_connects(ACME, agent);
+    let id = set_state(world, agent, WantedState::Ready, None);
+    assert_eq!(world.replies[&id], Ok(()));
+}
+
+/// The agents whom calls were offered to, in order.
+fn offered_to(world: &World) -> Vec<String> {
+    world.offers.iter().map(|(_, agent, _)| agent.to_string()).collect()
+}
+
+/// The callers' numbers in the order in which they were offered, without the country's code.
+fn offered_callers(world: &World) -> Vec<String> {
+    let number = |offer: &crate::desk::OfferCreated| offer.pop.number.expose().trim_start_matches("+86").to_owned();
+    world.offers.iter().map(|(_, _, offer)| number(offer)).collect()
+}
+
+fn caller(n: usize) -> String {
+    format!("138001380{n:02}")
+}
+
+/// What plays to the only caller.
+fn playing(world: &World) -> String {
+    let leg = world.legs.values().find(|leg| leg.playing.is_some());
+    leg.map(|leg| leg.playing.as_ref().expect("just seen").1.join(" ")).unwrap_or_default()
+}
+
+fn call_id(world: &World) -> cti_base::CallId {
+    world.live(ACME).calls[0].id
 }

@@ -1,0 +1,122 @@
+use super::*;
+use crate::desk::NackCode;
+use crate::fact::Outcome;
+
+const SECRET: &str = "secret-of-1001";
+
+/// An agent with a registering phone; `always_ready` or at a desk.
+fn sip_world(always_ready: bool) -> (World, SocketAddr) {
+    let mut file = file(1);
+    let agent = agent_mut(&mut file, 1);
+    agent["phone"] = json!({"kind": "sip", "secret_file": "secrets/1001"});
+    agent["always_ready"] = json!(always_ready);
+    let account = cti_sip::Account::with_secret(ACME, "1001", "zongji", SECRET);
+    let digests = [("1001".into(), (account.ha1_md5, account.ha1_sha256))].into();
+    let doc = serde_json::from_value(file).expect("a document");
+    let tenant = crate::config::Tenant::compile(doc, digests, None).expect("a good tenant");
+    let mut world = World::new(1, Settings::default());
+    world.declare(tenant);
+    world.add_phone(CARRIER, Plan::Ring);
+    let phone = world.add_phone("192.0.2.30:5062", answers(50));
+    (world, phone)
+}
+
+fn register(world: &mut World, phone: SocketAddr, secret: &str, expires_s: u32) {
+    world.with_phone(phone, |phone, now| phone.register(now, &format!("sip:{SWITCH}"), "1001", secret, expires_s));
+    world.run_for(S);
+}
+
+#[test]
+fn a_registered_phone_is_rung_where_it_registered() {
+    let (mut world, phone) = sip_world(true);
+    assert_eq!(state_of(&world, "1001"), AgentState::Offline);
+    assert_eq!(world.live(ACME).agents[0].connection, "none");
+    register(&mut world, phone, "wrong", 600);
+    assert_eq!(state_of(&world, "1001"), AgentState::Offline);
+    register(&mut world, phone, SECRET, 600);
+    assert_eq!(state_of(&world, "1001"), AgentState::Ready);
+    assert_eq!(world.live(ACME).agents[0].connection, "phone");
+    let session = ring_in(&mut world, "13800138000");
+    world.run_for(S);
+    assert_eq!((state_of(&world, "1001"), invites(&mut world, phone)), (AgentState::Talking, 1));
+    hang_up(&mut world, carrier(), session);
+    world.run_for(S);
+    assert_eq!(only_record(&world).outcome, Outcome::Answered);
+}
+
+#[test]
+fn a_ready_agent_without_a_registered_phone_is_not_offered() {
+    let (mut world, phone) = sip_world(false);
+    go_ready(&mut world, "1001");
+    ring_in(&mut world, "13800138000");
+    world.run_for(S * 5);
+    assert_eq!((state_of(&world, "1001"), world.offers.len()), (AgentState::Ready, 0));
+    assert_eq!(world.live(ACME).agents[0].media, "none");
+    register(&mut world, phone, SECRET, 600);
+    assert_eq!((state_of(&world, "1001"), world.offers.len()), (AgentState::Talking, 1));
+}
+
+#[test]
+fn an_agent_of_the_browser_is_not_offered_calls_yet() {
+    let mut file = desk_file(1);
+    agent_mut(&mut file, 1)["phone"] = json!({"kind": "webrtc"});
+    let mut world = world_with(&file, answers(50), Settings::default());
+    go_ready(&mut world, "1001");
+    ring_in(&mut world, "13800138000");
+    world.run_for(S * 5);
+    assert_eq!(world.offers.len(), 0);
+    let agent = &world.live(ACME).agents[0];
+    assert_eq!((agent.state, agent.connection.as_str(), agent.media.as_str()), (AgentState::Ready, "desk", "none"));
+}
+
+#[test]
+fn a_lost_desk_is_offered_nothing_after_25_s_and_a_returned_one_stays_ready() {
+    let mut world = world_with(&desk_file(1), answers(50), Settings::default());
+    go_ready(&mut world, "1001");
+    world.desk_leaves(ACME, "1001");
+    world.run_for(S * 24);
+    world.desk_connects(ACME, "1001");
+    assert_eq!(state_of(&world, "1001"), AgentState::Ready, "a reload changes nothing");
+    world.desk_leaves(ACME, "1001");
+    world.run_for(S * 25);
+    let live = world.live(ACME);
+    assert_eq!((live.agents[0].state, live.agents[0].reason.as_deref()), (AgentState::Offline, Some("disconnected")));
+    ring_in(&mut world, "13800138000");
+    world.run_for(S * 5);
+    assert_eq!(world.offers.len(), 0);
+}
+
+#[test]
+fn a_call_in_progress_outlives_its_desk() {
+    let mut world = world_with(&desk_file(1), answers(50), Settings::default());
+    go_ready(&mut world, "1001");
+    let session = ring_in(&mut world, "13800138000");
+    world.run_for(S);
+    world.desk_leaves(ACME, "1001");
+    world.run_for(S * 60);
+    assert_eq!(state_of(&world, "1001"), AgentState::Talking);
+    hang_up(&mut world, carrier(), session);
+    world.run_for(S);
+    assert_eq!((only_record(&world).outcome, state_of(&world, "1001")), (Outcome::Answered, AgentState::Offline));
+    assert_clean(&mut world);
+}
+
+#[test]
+fn a_desk_that_comes_back_is_told_of_its_call() {
+    let mut world = world_with(&desk_file(1), answers(50), Settings::default());
+    go_ready(&mut world, "1001");
+    ring_in(&mut world, "13800138000");
+    world.run_for(S);
+    world.desk.clear();
+    world.desk_leaves(ACME, "1001");
+    world.desk_connects(ACME, "1001");
+    let names: Vec<String> = world.desk.iter().map(|(_, _, event)| super::flow::name_of(event)).collect();
+    assert_eq!(names, ["agent.state", "call.connected"]);
+}
+
+#[test]
+fn a_user_who_is_no_agent_is_refused() {
+    let mut world = world_with(&desk_file(1), answers(50), Settings::default());
+    let id = set_state(&mut world, "boss", WantedState::Ready, None);
+    assert_eq!(world.replies[&id].as_ref().map_err(|nack| nack.code), Err(NackCode::Forbidden));
+}
