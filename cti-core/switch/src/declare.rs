@@ -162,7 +162,7 @@ impl Engine {
         let leads_on = queue.decl.overflow.as_ref().is_some_and(|overflow| stands(&overflow.to));
         for call in calls {
             if leads_on {
-                self.overflow_due(now, call);
+                self.overflow_waiting(now, call);
             } else {
                 self.say_goodbye(now, call, "queue_removed");
             }

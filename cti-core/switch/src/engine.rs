@@ -226,8 +226,7 @@ impl Engine {
     fn call_timer(&mut self, now: Timestamp, call: CallId, kind: CallTimer) {
         match kind {
             CallTimer::Menu => self.menu_deadline(now, call),
-            CallTimer::Overflow => self.overflow_due(now, call),
-            CallTimer::MaxWait => self.max_wait_due(now, call),
+            CallTimer::Overflow | CallTimer::MaxWait => self.limit_due(now, call),
             CallTimer::Announce => self.announce_due(now, call),
             CallTimer::RecordsWait => self.records_late(now, call),
             CallTimer::ShownWait => self.invite_phone(now, call),

@@ -201,7 +201,8 @@ impl Engine {
     pub(crate) fn phone_changed(&mut self, now: Timestamp, tenant: &TenantId, name: &AgentName) {
         let Some(agent) = self.agent(tenant, name) else { return };
         if agent.decl.always_ready && matches!(agent.task, Task::Idle) {
-            let by_phone = agent.reason.is_none() || agent.reason.as_deref() == Some(UNREGISTERED);
+            // Whoever chose to be offline at a desk stays so.
+            let by_phone = agent.reason.as_deref() == Some(UNREGISTERED) || agent.desk == Desk::Never;
             match (agent.state, agent.is_reachable()) {
                 (AgentState::Offline, true) if by_phone => {
                     self.set_agent_state(now, tenant, name, AgentState::Ready, None);

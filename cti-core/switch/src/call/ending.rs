@@ -59,9 +59,8 @@ impl Engine {
         };
         let hold = talked.as_ref().map_or(Duration::ZERO, |talking| talking.hold);
         let record = Box::new(make_record(now, &mut call, outcome, cause, hold));
-        let in_record = |leg: &LegId| record.legs.iter().any(|line| line.id == *leg);
-        let mine = self.legs.iter().filter(|(_, open)| open.call == id).map(|(leg, _)| *leg);
-        let open: BTreeSet<LegId> = mine.filter(in_record).collect();
+        let open: BTreeSet<LegId> =
+            record.legs.iter().map(|line| line.id).filter(|leg| self.legs.contains_key(leg)).collect();
         let no_leg_is_open = open.is_empty();
         self.endings.insert(id, Ending { record, open, wrapup: None });
         self.timers.set(Timer::Call(id, CallTimer::Stats), now + STATS_WAIT);

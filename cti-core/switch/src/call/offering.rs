@@ -257,7 +257,9 @@ impl Engine {
             waiting.skip = Some((agent.clone(), now + SAME_AGENT_PAUSE));
         }
         // The caller first: among the free agents the one who missed comes last for this call.
-        self.match_call(now, id);
+        if !self.enforce_limits(now, id) {
+            self.match_call(now, id);
+        }
         self.agent_missed(now, &tenant, &agent, how);
     }
 
@@ -271,7 +273,9 @@ impl Engine {
         if let Some(waiting) = self.calls.get_mut(&id).and_then(|call| call.waiting_mut()) {
             waiting.skip = Some((agent.clone(), now + NO_PORT_RETRY));
         }
-        self.timers.set(Timer::Call(id, CallTimer::Rematch), now + NO_PORT_RETRY);
+        if !self.enforce_limits(now, id) {
+            self.timers.set(Timer::Call(id, CallTimer::Rematch), now + NO_PORT_RETRY);
+        }
         self.agent_let_go(now, &tenant, &agent);
     }
 

@@ -84,16 +84,37 @@ impl Engine {
         }
     }
 
-    pub(crate) fn overflow_due(&mut self, now: Timestamp, id: CallId) {
-        if let Some(waiting) = self.calls.get(&id).and_then(|call| call.waiting()) {
-            let (priority, requires) = (waiting.script_priority, waiting.script_requires.clone());
-            self.overflow(now, id, "overflow", priority, requires);
+    /// One of the limits' timers came.
+    pub(crate) fn limit_due(&mut self, now: Timestamp, id: CallId) {
+        if self.calls.get(&id).is_some_and(|call| call.offer().is_none()) {
+            self.enforce_limits(now, id);
         }
     }
 
-    pub(crate) fn max_wait_due(&mut self, now: Timestamp, id: CallId) {
-        if self.calls.get(&id).is_some_and(|call| call.waiting().is_some()) {
+    /// Carries out the queue's limits that are past; whether one was. A phone that rings is not taken back for them: they
+    /// are looked at again when it has not answered.
+    pub(crate) fn enforce_limits(&mut self, now: Timestamp, id: CallId) -> bool {
+        let Some(call) = self.calls.get(&id) else { return false };
+        let Some(waiting) = call.waiting() else { return false };
+        let Some(decl) = self.queue_decl(&call.tenant, waiting.queue.as_str()) else { return false };
+        let waited = now.since(waiting.entered);
+        let is_past = |s: u32| waited >= Duration::from_secs(u64::from(s));
+        if is_past(decl.max_wait_s) {
             self.say_goodbye(now, id, "max_wait");
+            return true;
+        }
+        if decl.overflow.as_ref().is_some_and(|overflow| is_past(overflow.after_s)) {
+            self.overflow_waiting(now, id);
+            return true;
+        }
+        false
+    }
+
+    /// Passes a waiting caller on.
+    pub(crate) fn overflow_waiting(&mut self, now: Timestamp, id: CallId) {
+        if let Some(waiting) = self.calls.get(&id).and_then(|call| call.waiting()) {
+            let (priority, requires) = (waiting.script_priority, waiting.script_requires.clone());
+            self.overflow(now, id, "overflow", priority, requires);
         }
     }
 

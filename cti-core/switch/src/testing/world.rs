@@ -94,6 +94,8 @@ pub struct World {
     pub replies: BTreeMap<CommandId, Result<(), Nack>>,
     pub measures: Vec<Measure>,
     pub media: Vec<(Timestamp, MediaCommand)>,
+    /// The newest message that the switch sent to each address.
+    pub sent: BTreeMap<SocketAddr, bytes::Bytes>,
     /// Checks the engine's invariants after each input.
     pub checked: bool,
     due: BTreeMap<(Timestamp, u64), Due>,
@@ -138,6 +140,7 @@ impl World {
             replies: BTreeMap::new(),
             measures: Vec::new(),
             media: Vec::new(),
+            sent: BTreeMap::new(),
             checked: true,
             due: BTreeMap::new(),
             order: 0,
@@ -304,6 +307,7 @@ impl World {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Send(Transmit { flow, bytes }) => {
+                self.sent.insert(flow.remote, bytes.clone());
                 let back = Flow { transport: flow.transport, local: flow.remote, remote: flow.local, connection: None };
                 self.post(Due::ToPhone(flow.remote, Packet { flow: back, bytes }));
             }

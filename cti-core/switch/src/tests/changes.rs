@@ -152,8 +152,16 @@ fn every_fault_of_a_tenants_file_is_named_at_its_place() {
     check("/trunk/0/hosts", json!([]), "trunk[carrier-a].hosts: names no address");
     check("/trunk/0/max_calls", json!(0), "trunk[carrier-a].max_calls: ");
     check("/trunk/0/max_cps", json!(0), "trunk[carrier-a].max_cps: ");
-    check("/trunk/-", json!({"name": "carrier-a", "hosts": ["192.0.2.11"]}), "trunk[carrier-a].name: is declared twice");
-    check("/trunk/-", json!({"name": "b", "hosts": ["192.0.2.10"]}), "trunk[b].hosts: `192.0.2.10` is trunk `carrier-a`'s");
+    check(
+        "/trunk/-",
+        json!({"name": "carrier-a", "hosts": ["192.0.2.11"]}),
+        "trunk[carrier-a].name: is declared twice",
+    );
+    check(
+        "/trunk/-",
+        json!({"name": "b", "hosts": ["192.0.2.10"]}),
+        "trunk[b].hosts: `192.0.2.10` is trunk `carrier-a`'s",
+    );
     check("/number/0/trunk", json!("x"), "number[4001001000].trunk: there is no trunk `x`");
     check("/number/0/route", json!({"queue": "x"}), "number[4001001000].route: there is no queue `x`");
     check("/number/0/route", json!({"ivr": "x"}), "number[4001001000].route: there is no ivr `x`");

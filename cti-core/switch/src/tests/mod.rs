@@ -3,6 +3,7 @@
 mod bad_input;
 mod changes;
 mod flow;
+mod late_offer;
 mod menu;
 mod presence;
 mod queueing;
@@ -18,8 +19,8 @@ use cti_sip::SessionId;
 use serde_json::{Value, json};
 
 use crate::desk::{AgentState, Command, WantedState};
-use crate::input::CommandId;
 use crate::fact::{CallRecord, Fact};
+use crate::input::CommandId;
 use crate::testing::{Plan, SWITCH, Seen, Settings, World, tenant_from};
 
 const S: Duration = Duration::from_secs(1);

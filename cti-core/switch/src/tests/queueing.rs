@@ -70,7 +70,8 @@ fn skills_keep_a_call_for_those_who_have_them() {
 
 #[test]
 fn the_longest_idle_agent_is_offered_first() {
-    let mut world = world_with(&desk_file(3), Plan::Answer { after: MS * 50, talk: Some(MS * 500) }, Settings::default());
+    let mut world =
+        world_with(&desk_file(3), Plan::Answer { after: MS * 50, talk: Some(MS * 500) }, Settings::default());
     for agent in ["1002", "1003", "1001"] {
         go_ready(&mut world, agent);
         world.run_for(S);
@@ -88,7 +89,11 @@ fn a_waiting_caller_hears_position_and_wait_again_and_again() {
     let mut world = world(0, answers(0));
     ring_in(&mut world, &caller(0));
     world.run_for(MS * 500);
-    assert!(playing(&world).contains("queue_welcome") && playing(&world).contains("position_next"), "{}", playing(&world));
+    assert!(
+        playing(&world).contains("queue_welcome") && playing(&world).contains("position_next"),
+        "{}",
+        playing(&world)
+    );
     world.run_for(S * 10);
     assert!(playing(&world).contains("music/default"));
     world.run_for(S * 20);
@@ -203,5 +208,21 @@ fn answer_when_an_agent_does_rings_the_caller_until_then() {
     ring_in(&mut world, &caller(2));
     world.run_for(S * 8);
     assert!(matches!(seen(&mut world, carrier()).last(), Some(Seen::Failed { code: 480, .. })));
+    assert_clean(&mut world);
+}
+
+#[test]
+fn a_ringing_phone_is_not_taken_back_for_a_limit() {
+    let mut file = file(1);
+    file["queue"][0]["max_wait_s"] = json!(10);
+    let mut world = world_with(&file, answers(12_000), Settings::default());
+    ring_in(&mut world, &caller(0));
+    world.run_for(S * 13);
+    assert_eq!(state_of(&world, "1001"), AgentState::Talking);
+
+    let mut world = world_with(&file, Plan::Ring, Settings::default());
+    ring_in(&mut world, &caller(0));
+    world.run_for(S * 18);
+    assert_eq!(only_record(&world).cause, "max_wait", "its limit is seen to when the phone has not answered");
     assert_clean(&mut world);
 }

@@ -75,11 +75,10 @@ fn a_caller_who_hangs_up_while_ringing_leaves_the_agent_first_in_line() {
     let record = only_record(&world);
     assert_eq!((record.outcome, record.cause.as_str()), (Outcome::AbandonedRinging, "caller_hangup"));
     assert!((2_900..3_100).contains(&record.ring_ms), "{}", record.ring_ms);
-    assert_eq!(record.segments.iter().map(|s| s.kind).collect::<Vec<_>>(), [
-        SegmentKind::Queue,
-        SegmentKind::Ringing,
-        SegmentKind::Queue
-    ]);
+    assert_eq!(
+        record.segments.iter().map(|s| s.kind).collect::<Vec<_>>(),
+        [SegmentKind::Queue, SegmentKind::Ringing, SegmentKind::Queue]
+    );
     assert!(seen(&mut world, agent_phone(1)).iter().any(|seen| matches!(seen, Seen::Cancelled { .. })));
     assert_eq!(state_of(&world, "1001"), AgentState::Ready);
     ring_in(&mut world, "13800138001");

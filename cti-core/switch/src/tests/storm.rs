@@ -41,7 +41,10 @@ fn storm(seed: u64) -> (World, String) {
                 world.phone(agent_phone(n)).plan = match rng.below(4) {
                     0 => Plan::Ring,
                     1 => Plan::Refuse { code: 486, after: MS * 20 },
-                    _ => Plan::Answer { after: Duration::from_millis(rng.below(5_000)), talk: Some(S * rng.below(15) as u32) },
+                    _ => Plan::Answer {
+                        after: Duration::from_millis(rng.below(5_000)),
+                        talk: Some(S * rng.below(15) as u32),
+                    },
                 };
             }
             8 => {

@@ -55,7 +55,8 @@ fn the_desk_holds_retrieves_and_mutes() {
 
 #[test]
 fn a_phones_own_hold_is_answered_and_plays_music_to_the_caller() {
-    for (offered, answered) in [(Direction::SendOnly, Direction::RecvOnly), (Direction::Inactive, Direction::Inactive)] {
+    for (offered, answered) in [(Direction::SendOnly, Direction::RecvOnly), (Direction::Inactive, Direction::Inactive)]
+    {
         let (mut world, session) = talking(0);
         let agents = world.phone(agent_phone(1)).sessions()[0];
         world.with_phone(agent_phone(1), |phone, now| phone.offer_direction(now, agents, offered));
