@@ -119,7 +119,7 @@ fn assert_clean(world: &mut World) {
     assert_eq!(started, world.records().len(), "each call has one record");
 }
 
-fn agent_mut<'a>(file: &'a mut Value, n: usize) -> &'a mut Value {
+fn agent_mut(file: &mut Value, n: usize) -> &mut Value {
     &mut file["agent"][n - 1]
 }
 
