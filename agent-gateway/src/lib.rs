@@ -24,9 +24,9 @@ mod ws;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use cti_switch::Input;
@@ -77,6 +77,7 @@ pub fn build(config: GatewayConfig) -> Result<(Hub, Router), auth::PasswordError
         recordings_root: config.recordings_root,
         ready: config.ready,
     });
+    tokio::spawn(sweep(Arc::downgrade(&app)));
     let router = Router::new()
         .merge(api::routes(&app))
         .route("/ws", axum::routing::any(ws::handler))
@@ -104,6 +105,21 @@ pub async fn serve(
     });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+}
+
+/// Removes sessions and kept answers that are over, as long as the gateway lives.
+async fn sweep(app: Weak<App>) {
+    const EVERY: Duration = Duration::from_secs(600);
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let Some(app) = app.upgrade() else { return };
+        let now = zongji_sql::now();
+        let swept =
+            (zongji_sql::sessions::sweep(&app.store, now).await, zongji_sql::idempotency::sweep(&app.store, now).await);
+        if let (Err(error), _) | (_, Err(error)) = swept {
+            tracing::warn!(session.error = %error, "what is over can not be removed; it is tried again");
+        }
+    }
 }
 
 /// UTC milliseconds.

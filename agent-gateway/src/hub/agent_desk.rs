@@ -36,6 +36,8 @@ pub struct DeskState {
     pub drafts_loaded: bool,
     log: EventLog,
     sockets: Vec<Socket>,
+    /// Whether a socket ever joined. Before that nobody can resume: an agent with only a phone costs no frame and no log.
+    was_joined: bool,
 }
 
 /// The hub's end of a websocket.
@@ -106,6 +108,10 @@ impl DeskState {
     /// Numbers, folds, keeps and sends one event.
     pub fn push(&mut self, now_ms: u64, event: Event, shown: Option<Shown>) {
         self.view.apply(&event);
+        if !self.was_joined {
+            self.log.skip();
+            return;
+        }
         let is_offer = shown.is_some();
         let frame = self.log.push(now_ms, |seq| encode(&EventFrame { seq, ts: now_ms, event }));
         let mut shown = shown;
@@ -126,6 +132,7 @@ impl DeskState {
 
     /// Adds a socket and decides who controls.
     pub fn join(&mut self, id: SocketId, hello: &Hello, session: Arc<TokenHash>, epoch: &str, now_ms: u64) -> Joined {
+        self.was_joined = true;
         if hello.control {
             self.take_control_from_others(id);
         }

@@ -39,6 +39,13 @@ impl EventLog {
         frame
     }
 
+    /// Counts an event that no client can come back to.
+    pub fn skip(&mut self) {
+        self.seq += 1;
+        self.frames.clear();
+        self.bytes = 0;
+    }
+
     pub fn seq(&self) -> u64 {
         self.seq
     }
@@ -87,6 +94,15 @@ mod tests {
         assert_eq!(log.frames.len(), KEEP_EVENTS, "the old ones beyond a thousand are gone");
         assert!(log.after(2_001).is_some() && log.after(2_000).is_none());
         assert_eq!(filled(EVENTS_MAX as u64 + 50, 0).frames.len(), EVENTS_MAX, "the hard limit");
+    }
+
+    #[test]
+    fn what_was_skipped_is_never_given_as_if_nothing_were_missing() {
+        let mut log = filled(2, 0);
+        log.skip();
+        log.push(0, |seq| seq.to_string().into());
+        assert!(log.after(2).is_none() && log.after(0).is_none());
+        assert_eq!(log.after(3).map(|frames| frames.len()), Some(1));
     }
 
     #[test]

@@ -154,7 +154,7 @@ async fn with_calls(server: &Server) -> Vec<u8> {
         Fact::CallEnded { record: Box::new(record(2, "bob", None)) },
     ];
     let facts = facts.into_iter().zip(1..).map(|(fact, seq)| FactRecord { seq, at: Timestamp::from_millis(seq), fact });
-    projector::apply(&server.store, &facts.collect::<Vec<_>>()).await.expect("projected");
+    projector::apply(&server.store, "test", &facts.collect::<Vec<_>>()).await.expect("projected");
     bytes
 }
 

@@ -307,7 +307,7 @@ fn person(name: &str) -> UserPut {
     UserPut { name, display: None, role, password_hash: Some(hash.clone()), sip_ha1: None }
 }
 
-fn doc(tenant: &str) -> TenantDoc {
+pub fn doc(tenant: &str) -> TenantDoc {
     let doc = json!({
         "tenant": { "id": tenant, "name": "Acme Diesel" },
         "trunk": [{ "name": "carrier-a", "hosts": ["127.0.0.1"] }],

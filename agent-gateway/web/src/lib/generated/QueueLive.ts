@@ -9,4 +9,12 @@ offered: number, answered: number, abandoned: number,
 /**
  * Answered within the threshold / offered, 0 to 1; `None` before the first call: unknown is not 0.
  */
-service_level: number | null, agents_ready: number, agents_staffed: number, };
+service_level: number | null, 
+/**
+ * Agents who may be offered this queue's calls at this moment.
+ */
+agents_ready: number, 
+/**
+ * Agents of this queue who are signed in, on a break too.
+ */
+agents_staffed: number, };
