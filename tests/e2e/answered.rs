@@ -24,6 +24,10 @@ hosts = ["127.0.0.1"]
 name = "main"
 file = "main.toml"
 
+[[hours]]
+name = "office"
+open = ["Mon-Sun 00:00-24:00"]
+
 [[number]]
 did = "4001001000"
 trunk = "carrier"
