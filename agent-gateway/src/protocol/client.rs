@@ -24,6 +24,8 @@ pub enum HelloTag {
 /// The client's first frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct Hello {
+    /// 1; a client may also write the subprotocol's name, `"cc.v1"`.
+    #[serde(deserialize_with = "proto")]
     pub proto: u32,
     /// The web application's build, for the log and for "update when idle".
     #[serde(default)]
@@ -35,6 +37,21 @@ pub struct Hello {
     #[serde(default = "control_by_default")]
     #[ts(as = "Option<bool>", optional)]
     pub control: bool,
+}
+
+/// A number, or the name of a subprotocol whose number we know; any other name is protocol 0, which is nobody's.
+fn proto<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Proto {
+        Number(u32),
+        Name(String),
+    }
+    Ok(match Proto::deserialize(deserializer)? {
+        Proto::Number(number) => number,
+        Proto::Name(name) if name == super::SUBPROTOCOL => super::PROTO,
+        Proto::Name(_) => 0,
+    })
 }
 
 const fn control_by_default() -> bool {
