@@ -10,7 +10,8 @@ pub struct Problem {
     /// `urn:zongji:problem:WORD`; the word is stable.
     #[serde(rename = "type")]
     pub kind: String,
-    pub title: String,
+    #[ts(type = "string")]
+    pub title: &'static str,
     pub status: u16,
     /// What is wrong and what to do.
     pub detail: String,
@@ -21,7 +22,7 @@ pub struct Problem {
     /// With 409: the record as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[ts(optional, type = "unknown")]
-    pub current: Option<serde_json::Value>,
+    pub current: Option<Box<serde_json::Value>>,
     /// With 429 and 503: seconds, also in `Retry-After`.
     #[serde(skip)]
     #[ts(skip)]
@@ -32,7 +33,7 @@ impl Problem {
     pub fn new(status: StatusCode, word: &str, detail: impl Into<String>) -> Self {
         Self {
             kind: format!("urn:zongji:problem:{word}"),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
+            title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
             field: None,
@@ -74,7 +75,7 @@ impl Problem {
     pub fn conflict<T: Serialize>(current: &T) -> Self {
         let detail = "someone changed it meanwhile: look at `current` and send its version";
         let mut problem = Self::new(StatusCode::CONFLICT, "conflict", detail).field("version");
-        problem.current = serde_json::to_value(current).ok();
+        problem.current = serde_json::to_value(current).ok().map(Box::new);
         problem
     }
 

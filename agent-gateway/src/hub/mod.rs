@@ -23,7 +23,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use zongji_sql::sessions::TokenHash;
 
-pub(crate) use agent_desk::{Closer, Desk, DeskState, Joined, Outgoing, encode};
+#[cfg(test)]
+pub(crate) use agent_desk::DeskState;
+pub(crate) use agent_desk::{Closer, Desk, Joined, Outgoing, encode};
 pub use commands::SocketId;
 pub use view::{DRAFTS_MAX, View};
 

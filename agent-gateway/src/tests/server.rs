@@ -67,8 +67,12 @@ impl Server {
         let (pops, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (count_pop, count_refused) = (pops.clone(), refused.clone());
         let observers = Observers {
-            pop: Arc::new(move |_| drop(count_pop.fetch_add(1, Ordering::SeqCst))),
-            frame_refused: Arc::new(move |_| drop(count_refused.fetch_add(1, Ordering::SeqCst))),
+            pop: Arc::new(move |_| {
+                count_pop.fetch_add(1, Ordering::SeqCst);
+            }),
+            frame_refused: Arc::new(move |_| {
+                count_refused.fetch_add(1, Ordering::SeqCst);
+            }),
         };
         let (hub, router) = crate::build(GatewayConfig {
             store: store.clone(),
