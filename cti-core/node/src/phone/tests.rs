@@ -1,11 +1,16 @@
 //! Phones that call each other over loopback.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use cti_sip::Transport;
+use cti_base::Rng;
+use cti_media::sdp::{self, Local};
+use cti_media::{Codec, Direction as Flowing};
+use cti_sip::{Account, DigestPolicy, Endpoint, EndpointConfig, Event, Flow, InviteRequest, Packet, Transport};
 
 use super::*;
+use crate::clock;
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -224,4 +229,147 @@ fn an_address_in_use_is_an_error_that_says_so() {
     let (_first, _) = start(vec![line(16_095, Transport::Udp)]);
     let error = Phone::start(PhoneConfig { lines: vec![line(16_095, Transport::Udp)] }, |_| {}).err().expect("refused");
     assert!(error.to_string().contains("127.0.0.1:16095"), "{error}");
+}
+
+/// A bare endpoint on a UDP socket: the other side of what a phone does with a registrar and with a switch.
+struct Peer {
+    socket: std::net::UdpSocket,
+    address: SocketAddr,
+    endpoint: Endpoint,
+}
+
+impl Peer {
+    fn bind(port: u16) -> Self {
+        let socket = std::net::UdpSocket::bind(("127.0.0.1", port)).expect("a free port");
+        socket.set_read_timeout(Some(Duration::from_millis(10))).expect("a timeout");
+        let address = socket.local_addr().expect("bound");
+        let config = EndpointConfig {
+            listeners: vec![(Transport::Udp, address)],
+            advertised: None,
+            local_ip: address.ip(),
+            digest: DigestPolicy::Both,
+            realm: "zongji".into(),
+            user_agent: "peer".into(),
+            sessions_max: 10,
+            transactions_max: 100,
+            registrations_max: 10,
+        };
+        Self { socket, address, endpoint: Endpoint::new(config, Rng::from_number(1)) }
+    }
+
+    /// Runs until an event that `wanted` takes.
+    fn until<T>(&mut self, mut wanted: impl FnMut(&mut Endpoint, Event) -> Option<T>) -> T {
+        let deadline = clock::now() + LONG;
+        loop {
+            assert!(clock::now() < deadline, "nothing came");
+            match self.endpoint.poll_event() {
+                Some(event) => {
+                    if let Some(found) = wanted(&mut self.endpoint, event) {
+                        self.turn();
+                        return found;
+                    }
+                }
+                None => self.turn(),
+            }
+        }
+    }
+
+    /// Runs until told.
+    fn serve(&mut self, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            self.turn();
+            while self.endpoint.poll_event().is_some() {}
+        }
+    }
+
+    fn turn(&mut self) {
+        let mut buffer = [0u8; 65_535];
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            self.socket.send_to(&transmit.bytes, transmit.flow.remote).expect("sent");
+        }
+        if let Ok((length, remote)) = self.socket.recv_from(&mut buffer) {
+            let flow = Flow { transport: Transport::Udp, local: self.address, remote, connection: None };
+            let bytes = bytes::Bytes::copy_from_slice(&buffer[..length]);
+            self.endpoint.handle_packet(clock::now(), Packet { flow, bytes });
+        }
+        self.endpoint.handle_deadline(clock::now());
+    }
+}
+
+#[test]
+fn a_phone_registers_by_digest_and_takes_its_registration_back() {
+    let mut registrar = Peer::bind(16_100);
+    registrar.endpoint.set_accounts("acme", vec![Account::with_secret("acme", "1001", "zongji", "hush")]);
+    let mut line = line(16_101, Transport::Udp);
+    let register = Register {
+        registrar: "sip:127.0.0.1:16100".into(),
+        domain: "127.0.0.1:16100".into(),
+        user: "1001".into(),
+        secret: "hush".into(),
+        expires_s: 60,
+    };
+    line.register = Some(register.clone());
+    let (phone, events) = start(vec![line.clone()]);
+    let registered = |contacts| {
+        move |_: &mut Endpoint, event: Event| match event {
+            Event::Registered { user, contacts: now, .. } if user == "1001" && now == contacts => Some(()),
+            _ => None,
+        }
+    };
+
+    registrar.until(registered(1));
+    let flush = std::thread::spawn(move || {
+        registrar.until(registered(0));
+        registrar
+    });
+    assert!(matches!(events.recv_timeout(LONG), Ok(PhoneEvent::Registered { result: Ok(1..=60), .. })));
+    phone.stop();
+    let mut registrar = flush.join().expect("the registration ended");
+
+    line.register = Some(Register { secret: "wrong".into(), ..register });
+    let (phone, events) = start(vec![line]);
+    let over = Arc::new(AtomicBool::new(false));
+    let serving = std::thread::spawn({
+        let over = Arc::clone(&over);
+        move || registrar.serve(&over)
+    });
+    let refused = events.recv_timeout(LONG);
+    over.store(true, Ordering::Relaxed);
+    serving.join().expect("served");
+    assert!(matches!(refused, Ok(PhoneEvent::Registered { result: Err(401 | 403), .. })), "{refused:?}");
+    assert_eq!(phone.figures().register_failed, 1);
+}
+
+#[test]
+fn a_manual_phone_answers_the_callers_notify() {
+    let mut manual = line(16_110, Transport::Udp);
+    manual.answer = Answer::Manual;
+    let (phone, _events) = start(vec![manual]);
+    let mut switch = Peer::bind(16_111);
+    let target = switch.endpoint.target_of("sip:1001@127.0.0.1:16110").expect("an address");
+    let local = Local { rtp: SocketAddr::from(([127, 0, 0, 1], 16_112)), session_id: 1, version: 1 };
+    let session = switch.endpoint.invite(
+        clock::now(),
+        InviteRequest {
+            target,
+            from_display: None,
+            from_user: "2000".into(),
+            offer: sdp::offer(&local, Codec::Pcma, Flowing::SendRecv),
+            headers: Vec::new(),
+            credentials: None,
+        },
+    );
+
+    switch.until(|endpoint, event| match event {
+        Event::Progress { code: 180, .. } => {
+            Some(assert!(endpoint.notify_talk(clock::now(), session), "it says it can"))
+        }
+        other => panic!("{other:?}"),
+    });
+    let answer = switch.until(|_, event| match event {
+        Event::Answered { sdp, .. } => sdp,
+        _ => None,
+    });
+    assert_eq!(sdp::read_answer(&answer).expect("an answer").codec, Codec::Pcma);
+    assert_eq!(phone.figures().active, 1);
 }
