@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, and only that: tests/install.sh build|test ...
+# Installs what is missing, and only that: tests/install.sh build|test|regen ...
 set -euo pipefail
 wanted=()
 need() { command -v "$1" >/dev/null 2>&1 || wanted+=("$2"); }
@@ -8,6 +8,10 @@ for what in "$@"; do
     build)
         need cc gcc
         need make make
+        ;;
+    regen)
+        need espeak-ng espeak-ng
+        need sox sox
         ;;
     test)
         need sipp sip-tester
@@ -19,7 +23,7 @@ for what in "$@"; do
         ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1 || wanted+=(fonts-noto-cjk)
         ;;
     *)
-        echo "usage: $0 build|test ..." >&2
+        echo "usage: $0 build|test|regen ..." >&2
         exit 2
         ;;
     esac

@@ -84,5 +84,8 @@ table=../src/generated/prompts.rs
         echo "(\"$locale\", \"$base\", include_bytes!(\"../../prompts/$file\")),"
     done
     echo "];"
+    echo "/// SHA-256 of prompts.toml and regen.sh, one after the other, as they were when the audio was made."
+    echo "#[cfg(test)]"
+    echo "pub const SOURCE_SHA256: &str = \"$(cat prompts.toml regen.sh | sha256sum | cut -c1-64)\";"
 } >"$table"
 rustfmt --edition 2024 --config-path ../../rustfmt.toml "$table"

@@ -74,6 +74,15 @@ mod tests {
     }
 
     #[test]
+    fn the_audio_is_that_of_the_texts() {
+        use sha2::Digest;
+        let sources = [include_bytes!("../prompts/prompts.toml").as_slice(), include_bytes!("../prompts/regen.sh")];
+        let digest = sha2::Sha256::digest(sources.concat());
+        let text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(text, generated::SOURCE_SHA256, "prompts.toml or regen.sh changed: run `make regen`");
+    }
+
+    #[test]
     fn the_music_begins_and_ends_in_silence() {
         let wav = prompt("music", "default").expect("shipped");
         let seconds = (wav.len() - 44) / 16_000;

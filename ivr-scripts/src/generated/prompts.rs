@@ -113,3 +113,6 @@ pub const PROMPTS: &[(&str, &str, &[u8])] = &[
     ("zh-CN", "welcome", include_bytes!("../../prompts/zh-CN/welcome.wav")),
     ("zh-CN", "zip", include_bytes!("../../prompts/zh-CN/zip.wav")),
 ];
+/// SHA-256 of prompts.toml and regen.sh, one after the other, as they were when the audio was made.
+#[cfg(test)]
+pub const SOURCE_SHA256: &str = "8ea917fea750cae1b56316ec824aed8a9b28d5f8d47bceb261da2b3819a1cad1";

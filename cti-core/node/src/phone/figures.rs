@@ -54,7 +54,9 @@ pub struct Figures {
     pub cancelled: u64,
     pub failed: u64,
     pub active: u64,
+    /// Lines whose registration was accepted at least once.
     pub registered: u64,
+    /// Registrations refused, each time.
     pub register_failed: u64,
     pub packets_in: u64,
     pub packets_out: u64,

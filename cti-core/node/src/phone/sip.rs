@@ -166,10 +166,10 @@ impl Worker {
             }
             Event::Registered { .. } | Event::Rejected { .. } => {}
             Event::RegisterResult { registration, result } => {
-                self.count(|figures| match result {
-                    Ok(0) => figures.registered = figures.registered.saturating_sub(1),
-                    Ok(_) => figures.registered += 1,
-                    Err(_) => figures.register_failed += 1,
+                let first = matches!(result, Ok(1..)) && !std::mem::replace(&mut self.lines[line].registered, true);
+                self.count(|figures| {
+                    figures.registered += u64::from(first);
+                    figures.register_failed += u64::from(result.is_err());
                 });
                 if self.stop_at.is_some() && self.lines[line].registration == Some(registration) {
                     self.lines[line].registration = None;

@@ -35,6 +35,8 @@ const LATE_TICKS_MAX: usize = 5;
 /// The kernel's buffer of a line's socket: a burst of some hundred messages.
 const SOCKET_BUFFER_BYTES: usize = 1 << 20;
 const DATAGRAM_LEN_MAX: usize = 65_535;
+/// Errors read from a line's socket before the others have their turn.
+const SOCKET_ERRORS_MAX: usize = 64;
 
 pub(crate) type Listener = Box<dyn FnMut(PhoneEvent) + Send>;
 
@@ -68,6 +70,8 @@ pub(crate) struct LineState {
     socket: LineSocket,
     pub(crate) incoming: usize,
     pub(crate) registration: Option<RegistrationId>,
+    /// Whether it was accepted at least once.
+    pub(crate) registered: bool,
 }
 
 enum LineSocket {
@@ -271,7 +275,8 @@ impl Worker {
     fn line_ready(&mut self, line: Line) {
         let now = clock::now();
         let mut buffer = [0u8; DATAGRAM_LEN_MAX];
-        loop {
+        let mut errors = 0;
+        while errors < SOCKET_ERRORS_MAX {
             let state = &mut self.lines[line];
             let local = state.address;
             match &state.socket {
@@ -283,7 +288,7 @@ impl Worker {
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // An ICMP error of an earlier datagram, or an interruption: the next read tells.
-                    Err(_) => {}
+                    Err(_) => errors += 1,
                 },
                 LineSocket::Tcp(listener) => match listener.accept() {
                     Ok((tcp, remote)) => self.streams.accept(self.poll.registry(), line, local, tcp, remote),
@@ -415,7 +420,7 @@ fn open_line(config: LineConfig, rng: &mut Rng) -> io::Result<LineState> {
         },
         Rng::from_seed(seed),
     );
-    Ok(LineState { config, address, media_ip, endpoint, socket, incoming: 0, registration: None })
+    Ok(LineState { config, address, media_ip, endpoint, socket, incoming: 0, registration: None, registered: false })
 }
 
 /// The address this machine has towards the world: the one a datagram would leave from (nothing is sent).
