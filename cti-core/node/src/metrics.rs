@@ -12,7 +12,8 @@ use cti_base::TenantId;
 use cti_switch::desk::{AgentState, CallState};
 use cti_switch::live::Live;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -28,8 +29,20 @@ const WAIT_BUCKETS: [f64; 12] = [0.1, 0.5, 1.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120
 
 /// The methods counted by name; any other is `OTHER`.
 pub const METHODS: [&str; 14] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "NOTIFY", "SUBSCRIBE", "INFO", "UPDATE", "PRACK", "REFER",
-    "MESSAGE", "OTHER",
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "REGISTER",
+    "OPTIONS",
+    "NOTIFY",
+    "SUBSCRIBE",
+    "INFO",
+    "UPDATE",
+    "PRACK",
+    "REFER",
+    "MESSAGE",
+    "OTHER",
 ];
 
 /// Every figure, cheap to clone.
@@ -70,7 +83,12 @@ struct Seen {
 impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let sip = counters(&registry, "zongji_sip_messages_total", "SIP messages by method and direction", &["method", "dir"])?;
+        let sip = counters(
+            &registry,
+            "zongji_sip_messages_total",
+            "SIP messages by method and direction",
+            &["method", "dir"],
+        )?;
         let by_method = |dir: &str| METHODS.iter().map(|method| sip.with_label_values(&[*method, dir])).collect();
         let rtp = counters(&registry, "zongji_rtp_packets_total", "RTP packets by direction", &["dir"])?;
         Ok(Self {
@@ -101,7 +119,10 @@ impl Metrics {
                 "From an offer to its frame written to the agent's socket",
                 &LATENCY_BUCKETS,
             )?,
-            recordings_active: registered(&registry, IntGauge::new("zongji_recordings_active", "Recordings being written")?)?,
+            recordings_active: registered(
+                &registry,
+                IntGauge::new("zongji_recordings_active", "Recordings being written")?,
+            )?,
             recording_bytes_total: registered(
                 &registry,
                 IntCounter::new("zongji_recording_bytes_total", "Bytes of sealed recordings")?,
@@ -236,7 +257,10 @@ fn settle<L: AsRef<str> + Ord + Clone>(
     }
 }
 
-fn registered<C: prometheus::core::Collector + Clone + 'static>(registry: &Registry, collector: C) -> prometheus::Result<C> {
+fn registered<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    collector: C,
+) -> prometheus::Result<C> {
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }

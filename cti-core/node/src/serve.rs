@@ -79,10 +79,12 @@ impl Server {
         let sockets = wiring::Sockets::bind(&setup).await?;
 
         let metrics = Metrics::new()?;
-        let store = Store::connect(&setup.database_url())
-            .await
-            .with_context(|| format!("the database {} can not be opened", wiring::without_password(&setup.database_url())))?;
-        if first_password && let Some((name, password)) = admin::first_administrator(&store).await.map_err(|e| anyhow!(e))? {
+        let store = Store::connect(&setup.database_url()).await.with_context(|| {
+            format!("the database {} can not be opened", wiring::without_password(&setup.database_url()))
+        })?;
+        if first_password
+            && let Some((name, password)) = admin::first_administrator(&store).await.map_err(|e| anyhow!(e))?
+        {
             println!("First start: sign in as tenant `system`, user `{name}`, password `{password}`.");
             println!("It is shown this once; change it with `zongji user passwd --tenant system --name {name}`.");
         }
@@ -121,9 +123,8 @@ impl Server {
         };
         let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
         let published = Published { live: live_in, idle: idle_in };
-        let switch =
-            switch_task::spawn(engine, sockets.udp, inbox.clone(), outlet, hands, published, stop.clone())
-                .context("the switch's thread could not start")?;
+        let switch = switch_task::spawn(engine, sockets.udp, inbox.clone(), outlet, hands, published, stop.clone())
+            .context("the switch's thread could not start")?;
 
         let mut tasks = tokio::task::JoinSet::new();
         for listener in sockets.tcp {
@@ -184,7 +185,12 @@ impl Server {
 
     fn announce(&self) {
         let sip: Vec<String> = self.setup.config.sip.udp.iter().map(ToString::to_string).collect();
-        println!("HTTP on http://{}, SIP on {}, metrics on http://{}/metrics", self.http, sip.join(", "), self.metrics_listen);
+        println!(
+            "HTTP on http://{}, SIP on {}, metrics on http://{}/metrics",
+            self.http,
+            sip.join(", "),
+            self.metrics_listen
+        );
     }
 
     /// Waits for SIGTERM or SIGINT, lets calls end for the drain time, and ends. A second signal ends at once. `at_signal`
@@ -224,7 +230,9 @@ impl Server {
                 tracing::error!("the switch's thread ended by a panic");
             }
             if recorder.close().is_err() {
-                tracing::error!("the recorder is too busy to be closed: the last recordings are sealed at the next start");
+                tracing::error!(
+                    "the recorder is too busy to be closed: the last recordings are sealed at the next start"
+                );
             } else if tokio::task::spawn_blocking(move || recorder_thread.join()).await.is_err() {
                 tracing::error!("the recorder ended by a panic");
             }

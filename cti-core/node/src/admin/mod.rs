@@ -44,12 +44,20 @@ pub enum Request {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "done", rename_all = "snake_case")]
 pub enum Answer {
-    Applied { tenants: Vec<Applied> },
+    Applied {
+        tenants: Vec<Applied>,
+    },
     /// The user's name is stored.
-    User { name: String },
-    Users { users: Vec<UserLine> },
+    User {
+        name: String,
+    },
+    Users {
+        users: Vec<UserLine>,
+    },
     /// Shown once; only its hash is kept.
-    Token { token: String },
+    Token {
+        token: String,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -217,7 +225,9 @@ async fn add_user(
     let failed = |error: zongji_sql::Error| error.to_string();
     known_tenant(store, tenant).await?;
     if users::get(store, tenant, &name).await.map_err(failed)?.is_some() {
-        return Err(format!("user {name} of tenant {tenant} exists already: use `zongji user passwd` to change the password"));
+        return Err(format!(
+            "user {name} of tenant {tenant} exists already: use `zongji user passwd` to change the password"
+        ));
     }
     let password_hash = Some(hash(password).await?);
     let put = UserPut { name: name.clone(), display, role, password_hash, sip_ha1: None };

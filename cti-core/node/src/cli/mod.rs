@@ -23,7 +23,12 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 
 #[derive(Parser)]
-#[command(name = "zongji", version, about = "Zongji, an open call centre in one binary.", arg_required_else_help = true)]
+#[command(
+    name = "zongji",
+    version,
+    about = "Zongji, an open call centre in one binary.",
+    arg_required_else_help = true
+)]
 struct Cli {
     #[command(flatten)]
     place: Place,

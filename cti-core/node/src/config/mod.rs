@@ -2,13 +2,13 @@
 
 mod check;
 mod environment;
+#[cfg(test)]
+#[path = "tests.rs"]
+mod file_tests;
 mod locate;
 mod node_file;
 mod place;
 mod tenant_file;
-#[cfg(test)]
-#[path = "tests.rs"]
-mod file_tests;
 
 use std::path::{Path, PathBuf};
 

@@ -268,7 +268,9 @@ fn recording_store<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     let store = String::deserialize(deserializer)?;
     match store.strip_prefix("file:") {
         Some(path) if !path.is_empty() => Ok(Some(path.into())),
-        _ => Err(D::Error::custom(format!("`{store}`: this version stores recordings in files only: write `file:PATH`"))),
+        _ => {
+            Err(D::Error::custom(format!("`{store}`: this version stores recordings in files only: write `file:PATH`")))
+        }
     }
 }
 

@@ -36,8 +36,7 @@ impl TenantFile {
     /// Reads the file and the files that it names, relative to it, and checks it all.
     pub fn load(file: &Path) -> Result<Self, Problems> {
         let text = read(file)?;
-        let mut doc: TenantDoc =
-            toml::from_str(&text).map_err(|error| Problem::of_toml(file, &text, &error))?;
+        let mut doc: TenantDoc = toml::from_str(&text).map_err(|error| Problem::of_toml(file, &text, &error))?;
         let mut reader = Reader { file, text: &text, problems: Vec::new() };
         for ivr in &mut doc.ivr {
             let script = reader.beside(&ivr.file);

@@ -106,13 +106,25 @@ fn a_wrong_tenant_file_is_refused_at_its_place() {
     check("name = \"Acme\"", "nam = \"Acme\"", "t.toml:3:1: unknown key `nam`; the nearest known key is `name`");
     check("id = \"acme\"\n", "", "t.toml:1:1: the required key `id` is missing");
     check("hosts", "host", "t.toml:7:1: unknown key `host`; the nearest known key is `hosts`");
-    check("[[queue]]\nname = \"general\"", "[[quene]]\nname = \"general\"", "unknown key `quene`; the nearest known key is `queue`");
+    check(
+        "[[queue]]\nname = \"general\"",
+        "[[quene]]\nname = \"general\"",
+        "unknown key `quene`; the nearest known key is `queue`",
+    );
     check("{ queue = \"general\" }", "{ queue = \"genral\" }", "t.toml:16:27: queue[repair].overflow.to: ");
     check("{ queue = \"repair\" }", "{ que = \"repair\" }", "t.toml:12:");
     check("{ queue = \"repair\" }", "{ ivr = \"main\" }", "t.toml:12:1: number[4001].route: ");
     check("trunk = \"t\"", "trunk = \"u\"", "t.toml:11:1: number[4001].trunk: there is no trunk `u`");
-    check("password_file = \"pw\"", "password_file = \"no\"", "t.toml:23:1: agent[1001].password_file: no: No such file");
-    check("kind = \"sip\", secret_file", "kind = \"sip\", secretfile", "unknown key `secretfile`; the nearest known key is `secret_file`");
+    check(
+        "password_file = \"pw\"",
+        "password_file = \"no\"",
+        "t.toml:23:1: agent[1001].password_file: no: No such file",
+    );
+    check(
+        "kind = \"sip\", secret_file",
+        "kind = \"sip\", secretfile",
+        "unknown key `secretfile`; the nearest known key is `secret_file`",
+    );
     check("kind = \"sip\", secret_file", "kind = \"sip\", secretfile", "t.toml:25:25: ");
     check("kind = \"sip\"", "kind = \"sup\"", "unknown choice `sup`; the nearest is `sip`");
     check("queues = [\"repair\"]", "queues = \"repair\"", "t.toml:24:10: invalid type");

@@ -133,7 +133,10 @@ mod tests {
             let mean = CALL_MEAN / callers as u32;
             for _ in 0..100 {
                 let gap = gap(callers);
-                assert!(gap >= mean / 2 - Duration::from_millis(1) && gap <= mean * 3 / 2 + Duration::from_millis(1), "{gap:?}");
+                assert!(
+                    gap >= mean / 2 - Duration::from_millis(1) && gap <= mean * 3 / 2 + Duration::from_millis(1),
+                    "{gap:?}"
+                );
             }
         }
         assert!(gap(500) >= GAP_MIN);

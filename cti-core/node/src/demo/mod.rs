@@ -94,7 +94,10 @@ fn print_welcome(server: &Server, sign_ins: &SignIns, sip: SocketAddr, callers: 
     println!("  metrics   http://{}/metrics", server.metrics_listen);
     println!("  SIP       {sip} (UDP and TCP): ring 4001001000, or 4001001001 straight to a queue");
     println!("  callers   {callers} at a time; agents 1101-1106 answer by themselves, {HUMAN} is yours");
-    println!("  tenant    {} (change it and run `zongji apply`; written anew at each start)", folder_in(data).join("tenant.toml").display());
+    println!(
+        "  tenant    {} (change it and run `zongji apply`; written anew at each start)",
+        folder_in(data).join("tenant.toml").display()
+    );
     println!("  sign-ins  (also in {})", people::file_in(data).display());
     for person in sign_ins.people() {
         println!("    tenant demo  user {:<6} password {}  {}", person.user, person.password, person.what);
@@ -114,7 +117,6 @@ fn speech(locale: &str, names: &[&str]) -> anyhow::Result<Sound> {
     }
     Ok(Sound::Samples(Arc::new(Prompt::from_linear(&samples))))
 }
-
 
 /// A number below `bound`, for what need not be the same twice.
 fn dice(bound: u64) -> u64 {

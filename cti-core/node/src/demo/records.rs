@@ -58,16 +58,58 @@ const STATIONS: [(&str, &str); 8] = [
 ];
 const MODELS: [&str; 6] = ["YH6D12-480", "YH6D11-430", "YH4D08-240", "YH6M16-620", "YH6G10-320", "YH4S05-160"];
 const CASES: [(CaseKind, CasePriority, CaseStatus, &str, &str); 10] = [
-    (CaseKind::Repair, CasePriority::High, CaseStatus::InProgress, "启动困难，冷车冒白烟", "气温 -5℃ 以下冷启动需多次，启动后冒白烟约 2 分钟。"),
-    (CaseKind::Repair, CasePriority::Normal, CaseStatus::Open, "机油压力报警", "怠速时机油压力低报警，转速升高后消失。"),
-    (CaseKind::Rescue, CasePriority::Urgent, CaseStatus::Resolved, "高速抛锚，水温过高", "发动机水温超过 105℃ 停车，需拖车与现场检修。"),
-    (CaseKind::Complaint, CasePriority::High, CaseStatus::InProgress, "服务站配件等待超过一周", "增压器配件到货一再推迟，客户要求补偿停运损失。"),
+    (
+        CaseKind::Repair,
+        CasePriority::High,
+        CaseStatus::InProgress,
+        "启动困难，冷车冒白烟",
+        "气温 -5℃ 以下冷启动需多次，启动后冒白烟约 2 分钟。",
+    ),
+    (
+        CaseKind::Repair,
+        CasePriority::Normal,
+        CaseStatus::Open,
+        "机油压力报警",
+        "怠速时机油压力低报警，转速升高后消失。",
+    ),
+    (
+        CaseKind::Rescue,
+        CasePriority::Urgent,
+        CaseStatus::Resolved,
+        "高速抛锚，水温过高",
+        "发动机水温超过 105℃ 停车，需拖车与现场检修。",
+    ),
+    (
+        CaseKind::Complaint,
+        CasePriority::High,
+        CaseStatus::InProgress,
+        "服务站配件等待超过一周",
+        "增压器配件到货一再推迟，客户要求补偿停运损失。",
+    ),
     (CaseKind::Inquiry, CasePriority::Low, CaseStatus::Closed, "咨询机油更换周期", "已告知重载工况 3 万公里更换。"),
-    (CaseKind::FollowUp, CasePriority::Normal, CaseStatus::Open, "维修后满意度回访", "维修完成三日后回访，确认动力恢复情况。"),
-    (CaseKind::Repair, CasePriority::Normal, CaseStatus::Resolved, "尿素系统报故障码 P204F", "更换尿素喷嘴后故障码清除。"),
+    (
+        CaseKind::FollowUp,
+        CasePriority::Normal,
+        CaseStatus::Open,
+        "维修后满意度回访",
+        "维修完成三日后回访，确认动力恢复情况。",
+    ),
+    (
+        CaseKind::Repair,
+        CasePriority::Normal,
+        CaseStatus::Resolved,
+        "尿素系统报故障码 P204F",
+        "更换尿素喷嘴后故障码清除。",
+    ),
     (CaseKind::Inquiry, CasePriority::Normal, CaseStatus::Resolved, "延保政策咨询", "已发送延保条款与价格。"),
     (CaseKind::Complaint, CasePriority::Normal, CaseStatus::Closed, "保养收费与公示不符", "核实后退还差价。"),
-    (CaseKind::Rescue, CasePriority::Urgent, CaseStatus::Open, "夜间国道无法启动", "蓄电池电量不足，等待附近服务站搭电。"),
+    (
+        CaseKind::Rescue,
+        CasePriority::Urgent,
+        CaseStatus::Open,
+        "夜间国道无法启动",
+        "蓄电池电量不足，等待附近服务站搭电。",
+    ),
 ];
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -104,7 +146,8 @@ fn customer(index: usize) -> CustomerNew {
     let phone = ContactNew { kind: ContactKind::Phone, value: phone(index), label: Some("手机".into()) };
     let Some(station) = index.checked_sub(OWNERS.len()) else {
         let (name, company) = OWNERS[index];
-        let wechat = ContactNew { kind: ContactKind::Wechat, value: format!("wx_{:05}", 10_007 + index * 311), label: None };
+        let wechat =
+            ContactNew { kind: ContactKind::Wechat, value: format!("wx_{:05}", 10_007 + index * 311), label: None };
         let english = index >= OWNERS.len() - 2;
         return CustomerNew {
             name: name.into(),
@@ -112,7 +155,7 @@ fn customer(index: usize) -> CustomerNew {
             value_class: Some(["vip", "gold", "standard", "silver"][index % 4].into()),
             risk: [None, Some("complaint"), None, None, Some("payment")][index % 5].map(Into::into),
             locale: Some(if english { "en" } else { "zh-CN" }.into()),
-            notes: (index % 6 == 0).then(|| "车队 20 台以上，负责人白天开车，优先微信联系。".into()),
+            notes: index.is_multiple_of(6).then(|| "车队 20 台以上，负责人白天开车，优先微信联系。".into()),
             contacts: vec![phone, wechat],
             products: (0..1 + index % 2).map(|engine| product(index, engine)).collect(),
         };

@@ -86,9 +86,8 @@ impl Projector {
                 self.journal.prune(position, clock::now() - KEPT);
                 pruned = tokio::time::Instant::now();
             }
-            match tokio::time::timeout(PRUNE_EVERY, appended.changed()).await {
-                Ok(Err(_)) => return,
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(_)) = tokio::time::timeout(PRUNE_EVERY, appended.changed()).await {
+                return;
             }
         }
     }

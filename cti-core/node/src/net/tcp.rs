@@ -142,7 +142,8 @@ impl Tcp {
         let id = self.number();
         let flow = Flow { transport: Transport::Tcp, local, remote, connection: Some(id) };
         let (open, queue) = Open::new();
-        let connection = Connection { tcp: self.clone(), id, flow, queue, waiting: open.waiting.clone(), cut: open.cut.clone() };
+        let connection =
+            Connection { tcp: self.clone(), id, flow, queue, waiting: open.waiting.clone(), cut: open.cut.clone() };
         self.0.open.insert(id, open);
         self.0.runtime.spawn(connection.run(stream));
     }
@@ -157,8 +158,14 @@ impl Tcp {
         let (open, queue) = Open::new();
         open.put(first);
         let flow_open = Flow { connection: Some(id), ..flow };
-        let connection =
-            Connection { tcp: self.clone(), id, flow: flow_open, queue, waiting: open.waiting.clone(), cut: open.cut.clone() };
+        let connection = Connection {
+            tcp: self.clone(),
+            id,
+            flow: flow_open,
+            queue,
+            waiting: open.waiting.clone(),
+            cut: open.cut.clone(),
+        };
         self.0.open.insert(id, open);
         self.0.outbound.insert(flow.remote, id);
         let tcp = self.clone();
@@ -247,12 +254,7 @@ impl Connection {
     }
 }
 
-async fn read(
-    mut reader: OwnedReadHalf,
-    flow: Flow,
-    inbox: &Inbox,
-    pong: Option<mpsc::Sender<Bytes>>,
-) -> &'static str {
+async fn read(mut reader: OwnedReadHalf, flow: Flow, inbox: &Inbox, pong: Option<mpsc::Sender<Bytes>>) -> &'static str {
     let mut framer = Framer::new();
     let mut buffer = vec![0u8; READ_BYTES];
     let mut wait = MESSAGE_TIME_MAX;
@@ -287,7 +289,8 @@ async fn write(mut writer: OwnedWriteHalf, queue: &mut mpsc::Receiver<Bytes>, wa
             Ok(Ok(())) => {
                 let length = bytes.len();
                 // The answer to a ping was never counted in.
-                let _before = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_sub(length)));
+                let _before =
+                    waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |sum| Some(sum.saturating_sub(length)));
             }
             Ok(Err(_)) => return "it broke",
             Err(_) => return "it did not read what was written to it",
@@ -348,7 +351,9 @@ mod tests {
         peer.read_exact(&mut got).await.expect("an answer");
         assert_eq!(&got, b"\r\nanswer");
         drop(peer);
-        assert!(matches!(bench.next_other().await, Input::SipConnectionClosed(id) if Some(id) == packet.flow.connection));
+        assert!(
+            matches!(bench.next_other().await, Input::SipConnectionClosed(id) if Some(id) == packet.flow.connection)
+        );
         assert_eq!(bench.tcp.connections(), 0);
     }
 
