@@ -23,7 +23,7 @@ pub const ENDPOINT: Endpoint = Endpoint {
 /// A tenant that the switch does not run has an empty state.
 pub async fn handler(State(app): State<Arc<App>>, who: SignedIn) -> Json<Live> {
     let live = app.hub.live(&who.tenant);
-    let mut live = live.map_or_else(|| Live { at_ms: crate::now_ms(), ..Live::default() }, |live| (*live).clone());
+    let mut live = live.unwrap_or_else(|| Live { at_ms: crate::now_ms(), ..Live::default() });
     if who.role == Role::Agent {
         live.calls.retain(|call| call.agent.as_ref().is_some_and(|agent| agent.as_str() == who.user));
     }

@@ -4,6 +4,7 @@
 
 mod agent_desk;
 mod commands;
+pub(crate) mod live;
 mod log;
 mod shown;
 mod view;
@@ -150,8 +151,9 @@ impl Hub {
         }
     }
 
-    pub(crate) fn live(&self, tenant: &TenantId) -> Option<Arc<Live>> {
-        self.0.live.borrow().get(tenant).cloned()
+    /// The tenant's state as it is at this moment.
+    pub(crate) fn live(&self, tenant: &TenantId) -> Option<Live> {
+        live::now(&self.0.live, tenant)
     }
 
     pub(crate) fn observers(&self) -> &Observers {

@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::Utf8Bytes;
 use cti_base::{AgentName, QueueName, TenantId};
 use cti_switch::live::{AgentLive, Live, QueueLive};
 
-use crate::hub::{LiveWatch, encode};
+use crate::hub::{self, LiveWatch, encode};
 use crate::protocol::{LiveDelta, LiveFilter, Topic, TopicFrame};
 
 /// At most twice a second (desktop.md 7).
@@ -21,8 +20,13 @@ pub struct Source {
 }
 
 impl Source {
-    fn now(&self) -> Option<Arc<Live>> {
-        self.live.borrow().get(&self.tenant).cloned()
+    /// Waits in whole seconds, so that they alone are not news more often than that.
+    fn now(&self) -> Option<Live> {
+        let mut live = hub::live::now(&self.live, &self.tenant)?;
+        for queue in &mut live.queues {
+            queue.longest_wait_ms -= queue.longest_wait_ms % 1_000;
+        }
+        Some(live)
     }
 }
 
@@ -30,7 +34,7 @@ impl Source {
 pub struct Subscription {
     filter: LiveFilter,
     rev: u32,
-    sent: Option<(Instant, Arc<Live>)>,
+    sent: Option<(Instant, Live)>,
 }
 
 impl Subscription {
@@ -56,7 +60,7 @@ impl Subscription {
     }
 
     fn delta(&self, live: &Live) -> LiveDelta {
-        let before = self.sent.as_ref().map(|(_, live)| live.as_ref());
+        let before = self.sent.as_ref().map(|(_, live)| live);
         let (queues, gone_queues) = changed(
             before.map(|l| l.queues.as_slice()),
             &live.queues,
@@ -120,7 +124,7 @@ mod tests {
         let first = live(vec![queue("a", 0), queue("b", 0)]);
         let delta = subscription.delta(&first);
         assert!(delta.full && delta.queues.len() == 2);
-        subscription.sent = Some((Instant::now(), Arc::new(first)));
+        subscription.sent = Some((Instant::now(), first));
         let delta = subscription.delta(&live(vec![queue("a", 1), queue("c", 0)]));
         assert!(!delta.full);
         assert_eq!(delta.queues, [queue("a", 1), queue("c", 0)]);
