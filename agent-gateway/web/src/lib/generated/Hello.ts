@@ -4,7 +4,11 @@ import type { Resume } from "./Resume";
 /**
  * The client's first frame.
  */
-export type Hello = { proto: number, 
+export type Hello = { 
+/**
+ * 1; a client may also write the subprotocol's name, `"cc.v1"`.
+ */
+proto: number, 
 /**
  * The web application's build, for the log and for "update when idle".
  */
