@@ -144,7 +144,7 @@ fn the_only_agent_who_rejected_is_asked_again_after_a_pause() {
 }
 
 #[test]
-fn the_desks_accept_makes_a_phone_answer_or_says_that_it_can_not() {
+fn the_desks_accept_makes_the_phone_answer() {
     let mut world = world_with(&desk_file(1), Plan::Ring, Settings::default());
     go_ready(&mut world, "1001");
     ring_in(&mut world, "13800138000");
@@ -154,13 +154,37 @@ fn the_desks_accept_makes_a_phone_answer_or_says_that_it_can_not() {
     let other = world.command(ACME, "1001", Command::Hangup { call_id: world.offers[0].2.call_id });
     assert_eq!(world.replies[&other].as_ref().map_err(|nack| nack.code), Err(NackCode::WrongState));
     world.run_for(S);
-    match &world.replies[&id] {
-        Ok(()) => assert_eq!(state_of(&world, "1001"), AgentState::Talking),
-        Err(nack) => {
-            assert_eq!(nack.code, NackCode::AnswerOnPhone);
-            assert_eq!(state_of(&world, "1001"), AgentState::Offered);
-        }
-    }
+    assert_eq!((&world.replies[&id], state_of(&world, "1001")), (&Ok(()), AgentState::Talking));
+    let again = world.command(ACME, "1001", Command::Accept { offer_id });
+    assert_eq!(world.replies[&again].as_ref().map_err(|nack| nack.code), Err(NackCode::NotYours));
+}
+
+#[test]
+fn a_phone_that_can_not_be_made_to_answer_is_answered_by_hand() {
+    let mut world = world_with(&desk_file(1), Plan::Dead, Settings::default());
+    go_ready(&mut world, "1001");
+    ring_in(&mut world, "13800138000");
+    world.run_for(MS * 100);
+    let frame = world.offers[0].2.clone();
+    assert!(frame.can_accept, "nothing is known of this phone yet");
+    // It rings, as written out, and says nothing of `talk`.
+    let invite = String::from_utf8(world.sent[&agent_phone(1)].to_vec()).expect("text");
+    let lines = ["Via:", "From:", "To:", "Call-ID:", "CSeq:"];
+    let kept: Vec<&str> = invite.lines().filter(|line| lines.iter().any(|name| line.starts_with(name))).collect();
+    let ringing = format!(
+        "SIP/2.0 180 Ringing\r\n{}\r\nContact: <sip:1001@192.0.2.20:6001>\r\nContent-Length: 0\r\n\r\n",
+        kept.join("\r\n")
+    );
+    let ringing = ringing.replacen("To: <sip:1001@192.0.2.20:6001>", "To: <sip:1001@192.0.2.20:6001>;tag=phone", 1);
+    assert!(ringing.contains(";tag=phone"), "{ringing}");
+    world.datagram(agent_phone(1), ringing.as_bytes());
+    let id = world.command(ACME, "1001", Command::Accept { offer_id: frame.offer_id });
+    assert_eq!(world.replies[&id].as_ref().map_err(|nack| nack.code), Err(NackCode::AnswerOnPhone));
+    assert_eq!(state_of(&world, "1001"), AgentState::Offered, "it still rings");
+    world.run_for(S * 20);
+    ring_in(&mut world, "13800138001");
+    world.run_for(MS * 100);
+    assert!(!world.offers.last().expect("another offer").2.can_accept, "the desk is told beforehand");
 }
 
 #[test]
