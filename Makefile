@@ -16,7 +16,8 @@ run: deps-build web ## build everything and start the demo in the foreground
 test: ## install what the tests need, run all of them; ends with "N passed, N failed, N skipped"
 	@tests/run.sh
 
-bench: deps-build ## the benchmark table
+bench: deps-test ## the benchmark table
+	$(CARGO) build --release -p zongji
 	$(CARGO) run --release -q -p zongji-benches
 
 regen: ## remake every generated file

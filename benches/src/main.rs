@@ -1,13 +1,16 @@
 //! The measured cases. Each prints its figures on one line a run; what peers take stands in its own file.
 
+mod load;
+mod recorded;
 mod relay;
+mod server;
 
 use std::process::ExitCode;
 
 /// A case by its name.
 type Case = (&'static str, fn() -> Result<(), Box<dyn std::error::Error>>);
 
-const CASES: &[Case] = &[("relay", relay::relay)];
+const CASES: &[Case] = &[("relay", relay::relay), ("load", load::load), ("recorded", recorded::recorded)];
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1);

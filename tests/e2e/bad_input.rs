@@ -37,12 +37,15 @@ fn final_answer(socket: &UdpSocket, sip: u16, request: &str) -> Result<String> {
 async fn bad_sip_gets_its_status_and_nothing_else() -> Result<()> {
     let _machine = machine();
     let ports = Ports::block(7);
-    let server =
-        Server::start(ports, &tenant(&contact_agent("1001", ports.free, "")), &[("main.toml", MENU)]).await?;
+    let server = Server::start(ports, &tenant(&contact_agent("1001", ports.free, "")), &[("main.toml", MENU)]).await?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(3)))?;
     let port = socket.local_addr()?.port();
-    let sdp = |codec: &str| format!("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP {codec}\r\n");
+    let sdp = |codec: &str| {
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP {codec}\r\n"
+        )
+    };
     let unknown = final_answer(&socket, ports.sip, &invite(ports.sip, port, "99999999", &sdp("8")))?;
     ensure!(unknown.starts_with("SIP/2.0 404"), "an unknown DID: {unknown}");
     let codec = final_answer(&socket, ports.sip, &invite(ports.sip, port, "4001001001", &sdp("18")))?;
@@ -51,7 +54,10 @@ async fn bad_sip_gets_its_status_and_nothing_else() -> Result<()> {
     socket.send_to(b"HELLO\x00\xff\xfe garbage\r\n\r\n", ("127.0.0.1", ports.sip))?;
     socket.send_to(b"INVITE sip:4001001001@x SIP/2.0\r\nVia nonsense", ("127.0.0.1", ports.sip))?;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    ensure!(server.metric("zongji_sip_rejected_total", "malformed").await? >= before + 2.0, "malformed datagrams are counted");
+    ensure!(
+        server.metric("zongji_sip_rejected_total", "malformed").await? >= before + 2.0,
+        "malformed datagrams are counted"
+    );
     let live = server.until_idle().await?;
     ensure!(live["agents"][0]["state"] == "ready", "{live:#}");
     Ok(())
@@ -61,8 +67,7 @@ async fn bad_sip_gets_its_status_and_nothing_else() -> Result<()> {
 async fn bad_files_are_refused_with_their_place_and_change_nothing() -> Result<()> {
     let _machine = machine();
     let ports = Ports::block(8);
-    let server =
-        Server::start(ports, &tenant(&contact_agent("1001", ports.free, "")), &[("main.toml", MENU)]).await?;
+    let server = Server::start(ports, &tenant(&contact_agent("1001", ports.free, "")), &[("main.toml", MENU)]).await?;
     let good = std::fs::read_to_string(server.path("tenant.toml"))?;
     let refused = |name: &str, text: &str, expect: &str| -> Result<()> {
         std::fs::write(server.path(name), text)?;

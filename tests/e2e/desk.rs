@@ -56,7 +56,8 @@ impl Desk {
 
     pub async fn frame(&mut self) -> Result<Value> {
         loop {
-            let message = tokio::time::timeout(Duration::from_secs(20), self.socket.next()).await?.context("closed")??;
+            let message =
+                tokio::time::timeout(Duration::from_secs(20), self.socket.next()).await?.context("closed")??;
             match message {
                 Message::Text(text) => return Ok(serde_json::from_str(&text)?),
                 Message::Close(frame) => bail!("closed: {frame:?}"),
@@ -126,7 +127,11 @@ async fn the_whole_pop_is_on_the_desk_before_the_phone_is_rung() -> Result<()> {
     let shown = Instant::now();
     let (rang, invite) = tokio::task::block_in_place(|| rung.join()).expect("the phone's thread")?;
     ensure!(invite.starts_with("INVITE "), "{invite}");
-    ensure!(shown < rang || shown - rang < Duration::from_millis(2), "the pop came {:?} after the INVITE", shown - rang);
+    ensure!(
+        shown < rang || shown - rang < Duration::from_millis(2),
+        "the pop came {:?} after the INVITE",
+        shown - rang
+    );
     let pop = &offer["d"]["pop"];
     ensure!(pop["number"] == "+8613800138000" && pop["candidates"][0]["name"] == "李师傅", "{offer:#}");
     desk.until("offer.withdrawn").await?;

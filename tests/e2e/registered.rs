@@ -20,8 +20,12 @@ impl Baresip {
     fn start(dir: &Path, port: u16, server: u16, tcp: bool) -> Result<Self> {
         let home = dir.join("baresip");
         std::fs::create_dir_all(&home)?;
-        let spec =
-            hound::WavSpec { channels: 1, sample_rate: 8_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+        let spec = hound::WavSpec {
+            channels: 1,
+            sample_rate: 8_000,
+            bits_per_sample: 16,
+            sample_format: hound::SampleFormat::Int,
+        };
         let mut wav = hound::WavWriter::create(home.join("tone.wav"), spec)?;
         for n in 0..8_000 * 60 {
             wav.write_sample(((f64::from(n) * 1_000.0 * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16)?;
@@ -42,7 +46,9 @@ impl Baresip {
         let transport = if tcp { ";transport=tcp" } else { "" };
         std::fs::write(
             home.join("accounts"),
-            format!("<sip:1001@127.0.0.1:{server}{transport}>;auth_user=1001;auth_pass={SECRET};answermode=auto;regint=60\n"),
+            format!(
+                "<sip:1001@127.0.0.1:{server}{transport}>;auth_user=1001;auth_pass={SECRET};answermode=auto;regint=60\n"
+            ),
         )?;
         std::fs::write(home.join("contacts"), "")?;
         let log = std::fs::File::create(dir.join("baresip.log"))?;

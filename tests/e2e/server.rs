@@ -78,7 +78,10 @@ impl Server {
         run(dir.path(), &["apply", "tenant.toml"])?;
         let id = tenant_id(tenant)?;
         for (name, role) in [("admin", "admin"), ("qa", "qa")] {
-            run(dir.path(), &["user", "add", "--tenant", &id, "--name", name, "--role", role, "--password-file", "password"])?;
+            run(
+                dir.path(),
+                &["user", "add", "--tenant", &id, "--name", name, "--role", role, "--password-file", "password"],
+            )?;
         }
         let log = std::fs::File::create(dir.path().join("serve.log"))?;
         let child = command(dir.path(), &["serve"]).stdout(Stdio::null()).stderr(log).spawn()?;
@@ -214,7 +217,13 @@ impl Drop for Server {
 
 fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program());
-    command.args(args).arg("--config").arg(dir.join("zongji.toml")).arg("--data").arg(dir.join("data")).current_dir(dir);
+    command
+        .args(args)
+        .arg("--config")
+        .arg(dir.join("zongji.toml"))
+        .arg("--data")
+        .arg(dir.join("data"))
+        .current_dir(dir);
     command
 }
 

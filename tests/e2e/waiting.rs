@@ -20,8 +20,16 @@ async fn waiting_callers_are_answered_in_their_order() -> Result<()> {
     let tone = tone(dir, 440)?;
     let mut callers = Vec::new();
     for (n, number) in ["13800138001", "13800138002", "13800138003"].into_iter().enumerate() {
-        let caller =
-            Caller { did: "4001001001", number, digit: None, hangup_ms: 9_000, calls: 1, rate: 1, tone: &tone, tcp: false };
+        let caller = Caller {
+            did: "4001001001",
+            number,
+            digit: None,
+            hangup_ms: 9_000,
+            calls: 1,
+            rate: 1,
+            tone: &tone,
+            tcp: false,
+        };
         let port = ports.free + 20 + 4 * n as u16;
         callers.push(Sipp::caller(dir, &format!("caller{n}"), port, ports.sip, &caller)?);
         let waiting = n + 1;
