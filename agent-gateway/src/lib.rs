@@ -15,6 +15,7 @@ mod assets;
 pub mod auth;
 mod headers;
 mod hub;
+mod listen;
 mod problem;
 pub mod protocol;
 #[cfg(test)]
@@ -22,7 +23,6 @@ mod tests;
 pub mod typescript;
 mod ws;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Weak};
@@ -30,11 +30,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use cti_switch::Input;
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use zongji_sql::Store;
 
 pub use hub::{Hub, LiveWatch, Observers, View};
+pub use listen::serve;
 pub use problem::Problem;
 
 /// What the server and the web application call their build.
@@ -88,23 +88,6 @@ pub fn build(config: GatewayConfig) -> Result<(Hub, Router), auth::PasswordError
         .layer(axum::middleware::from_fn(headers::secure))
         .with_state(app);
     Ok((hub, router))
-}
-
-/// Serves until `shutdown` ends: small frames leave at once, handlers know where a request came from. Open websockets are
-/// closed with [`Hub::close_all`], which whoever ends the server calls first.
-pub async fn serve(
-    listener: TcpListener,
-    router: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    use axum::serve::ListenerExt as _;
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(http.error = %error, "a connection keeps small frames back");
-        }
-    });
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await
 }
 
 /// Removes sessions and kept answers that are over, as long as the gateway lives.

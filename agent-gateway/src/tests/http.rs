@@ -20,6 +20,21 @@ async fn probes_say_whether_the_node_lives_and_takes_calls() {
 }
 
 #[tokio::test]
+async fn a_connection_that_never_finishes_its_headers_is_closed() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start().await;
+    let mut slow = tokio::net::TcpStream::connect(&server.address).await.expect("connected");
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ").await.expect("sent");
+    let began = std::time::Instant::now();
+    let limit = crate::listen::HEADERS_WITHIN;
+    let mut answer = Vec::new();
+    let closed = tokio::time::timeout(limit * 2, slow.read_to_end(&mut answer)).await;
+    assert!(closed.is_ok(), "it is still open");
+    assert!(began.elapsed() >= limit - std::time::Duration::from_secs(1), "closed too early");
+    assert_eq!(server.stranger().get("/healthz").await.0, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn every_answer_carries_the_security_headers() {
     let server = Server::start().await;
     for path in ["/", "/healthz", "/api/v1/me", "/api/v1/openapi.json"] {

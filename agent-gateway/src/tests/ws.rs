@@ -222,6 +222,35 @@ async fn a_desk_that_does_not_read_is_closed_and_resumes() {
 }
 
 #[tokio::test]
+async fn a_silent_desk_is_pinged_and_given_up_after_25_seconds() {
+    let mut server = Server::start().await;
+    let (silent, alive) = (server.client("acme", "agent").await, server.client("acme", "bob").await);
+    let (_held_open, _, _) = desk(&mut server, &silent).await;
+    let (mut reading, _, _) = desk(&mut server, &alive).await;
+    let began = std::time::Instant::now();
+    // A client that reads answers pings by itself; one that does not is silent.
+    let read = tokio::spawn(async move {
+        let mut pings = 0;
+        while let Some(Ok(message)) = futures_util::StreamExt::next(&mut reading.stream).await {
+            pings += usize::from(message.is_ping());
+            if pings == 3 {
+                break;
+            }
+        }
+        (pings, reading)
+    });
+    let gone = tokio::time::timeout(Duration::from_secs(40), server.inbox.recv()).await.expect("in time");
+    let Some(Input::DeskPresence { agent: who, presence: Presence::Disconnected, .. }) = gone else {
+        panic!("{gone:?}")
+    };
+    assert_eq!(who, agent());
+    let after_s = began.elapsed().as_secs_f64();
+    assert!((24.0..30.0).contains(&after_s), "{after_s}");
+    let (pings, _reading) = tokio::time::timeout(Duration::from_secs(15), read).await.expect("in time").expect("read");
+    assert_eq!(pings, 3, "every ten seconds, the first at once");
+}
+
+#[tokio::test]
 async fn what_is_typed_is_kept_and_a_conflict_shows_both() {
     let mut server = Server::start().await;
     let client = server.client("acme", "agent").await;
