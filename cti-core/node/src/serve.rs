@@ -27,6 +27,8 @@ use crate::net::tcp::Tcp;
 use crate::switch_task::{self, Hands, Published};
 use crate::{data, wiring};
 
+/// How long calls that are hung up on at the end may take to be over.
+const CALLS_END_MAX: Duration = Duration::from_secs(2);
 /// How long the ended program waits for the last facts and recordings to be written.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -219,22 +221,29 @@ impl Server {
         if broke { Err(anyhow!("the switch's thread ended by itself: see the log")) } else { Ok(()) }
     }
 
-    async fn close(self) {
+    /// Ends the calls that are left, writes what has happened, and lets go of everything.
+    async fn close(mut self) {
         self.hub.close_all();
-        self.stop.cancel();
+        self.inbox.send(Input::Close).await;
+        let ended = tokio::time::timeout(CALLS_END_MAX, self.idle.wait_for(|idle| *idle)).await.is_ok();
+        if !ended {
+            tracing::error!(limit_s = CALLS_END_MAX.as_secs(), "the last calls did not end in time");
+        }
         let Threads { switch, journal, projecting, recorder, recorder_thread } = self.threads;
-        let mut tasks = self.tasks;
+        let (mut tasks, stop) = (self.tasks, self.stop);
         let closing = async move {
-            let ended = tokio::task::spawn_blocking(move || switch.join().is_ok()).await;
-            if !matches!(ended, Ok(true)) {
-                tracing::error!("the switch's thread ended by a panic");
-            }
+            // The recorder first: what it seals becomes a fact while the switch lives.
             if recorder.close().is_err() {
                 tracing::error!(
                     "the recorder is too busy to be closed: the last recordings are sealed at the next start"
                 );
             } else if tokio::task::spawn_blocking(move || recorder_thread.join()).await.is_err() {
                 tracing::error!("the recorder ended by a panic");
+            }
+            stop.cancel();
+            let ended = tokio::task::spawn_blocking(move || switch.join().is_ok()).await;
+            if !matches!(ended, Ok(true)) {
+                tracing::error!("the switch's thread ended by a panic");
             }
             journal.drained().await;
             if projecting.await.is_err() {

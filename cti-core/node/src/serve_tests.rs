@@ -5,6 +5,7 @@ use std::time::Duration;
 use cti_sip::Transport;
 use cti_switch::Outcome;
 use cti_switch::config::TenantDoc;
+use cti_switch::live::Live;
 use zongji_sql::Page;
 use zongji_sql::calls::{self, CallFilter};
 
@@ -58,7 +59,7 @@ fn line(user: &str, answer: Pickup) -> PhoneConfig {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_is_answered_recorded_and_kept_and_the_server_ends_when_told() {
+async fn a_call_is_answered_recorded_and_kept_and_one_that_the_end_of_the_server_meets_too() {
     // Arrange
     let dir = tempfile::tempdir().expect("a directory");
     let server = Server::start(setup(dir.path()), false).await.expect("started");
@@ -88,7 +89,7 @@ async fn a_call_is_answered_recorded_and_kept_and_the_server_ends_when_told() {
             ..CallScript::default()
         },
     };
-    caller.dial(plan).expect("dialled");
+    caller.dial(plan.clone()).expect("dialled");
     let report = tokio::time::timeout(Duration::from_secs(10), ended.recv()).await.expect("in time").expect("a report");
 
     // Assert
@@ -107,9 +108,29 @@ async fn a_call_is_answered_recorded_and_kept_and_the_server_ends_when_told() {
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].outcome, found[0].agent.as_deref()), (Outcome::Answered, Some("1001")));
     assert!(server.live.borrow()[&TenantId::from("acme")].calls.is_empty());
-    server.stop.cancel();
-    let ended = tokio::time::timeout(Duration::from_secs(10), server.run_until_signal(|| {})).await.expect("in time");
-    assert!(ended.is_err(), "a switch that ends by itself is an error");
+
+    // Act: the server ends during a call.
+    let mut plan = plan;
+    plan.script.hangup_after = None;
+    caller.dial(plan).expect("dialled");
+    let mut live = server.live.clone();
+    let talking = |live: &BTreeMap<TenantId, Arc<Live>>| {
+        live[&TenantId::from("acme")].calls.iter().any(|call| call.agent.is_some())
+    };
+    live.wait_for(|live| talking(live)).await.expect("a call");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let url = server.setup.database_url();
+    tokio::time::timeout(Duration::from_secs(10), server.close()).await.expect("in time");
+
+    // Assert
+    let report = tokio::time::timeout(Duration::from_secs(10), ended.recv()).await.expect("in time").expect("a report");
+    assert!(report.ended_by_peer, "{report:?}");
+    let store = Store::connect(&url).await.expect("a database");
+    let found = calls::list(&store, &"acme".into(), &CallFilter::default(), &Page::default()).await.expect("listed");
+    assert_eq!(found.items.len(), 2);
+    assert_eq!((found.items[0].outcome, found.items[0].cause.as_str()), (Outcome::Answered, "shutdown"));
+    let recording = found.items[0].recording.as_ref().expect("a recording");
+    assert!(recording.sha256.is_some(), "{recording:?}");
     assert!(!dir.path().join("data/control.sock").exists());
 }
 

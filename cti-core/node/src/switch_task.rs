@@ -29,6 +29,8 @@ use crate::net::udp::{Bound, Udp};
 
 /// The live state is published at most this often.
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Turns taken for what is left when the task is stopped.
+const LAST_TURNS_MAX: usize = 256;
 /// Inputs of each queue that are taken in one turn, before datagrams are read and deadlines looked at again.
 const TURN_INPUTS_MAX: usize = 64;
 
@@ -106,6 +108,16 @@ pub fn spawn(
 
 impl Task {
     async fn run(mut self) {
+        self.until_stopped().await;
+        // What came in before the end is still taken in, so that its facts are kept.
+        for _ in 0..LAST_TURNS_MAX {
+            if !self.turn() {
+                return;
+            }
+        }
+    }
+
+    async fn until_stopped(&mut self) {
         while !self.stop.is_cancelled() {
             let worked = self.turn();
             self.publish();

@@ -17,7 +17,7 @@ use crate::call::{Call, Ending};
 use crate::config::{QueueDecl, Tenant};
 use crate::desk;
 use crate::effect::{Effect, Measure};
-use crate::fact::Fact;
+use crate::fact::{Fact, Outcome};
 use crate::input::Input;
 use crate::limits::{ALARM_STAY, ALARMS_MAX};
 use crate::live::Alarm;
@@ -56,6 +56,8 @@ pub struct Engine {
     pub(crate) recordings: BTreeMap<RecordingId, (TenantId, CallId)>,
     pub(crate) timers: Timers,
     pub(crate) draining: bool,
+    /// Every call is being ended: nobody is offered another.
+    pub(crate) closing: bool,
     pub(crate) orders: u64,
     effects: VecDeque<Effect>,
     /// Counted once the messages of this input are out.
@@ -116,6 +118,7 @@ impl Engine {
             recordings: BTreeMap::new(),
             timers: Timers::default(),
             draining: false,
+            closing: false,
             orders: 0,
             effects: VecDeque::new(),
             measures: Vec::new(),
@@ -138,6 +141,7 @@ impl Engine {
             Input::Caller { call, records } => self.caller_known(now, call, records),
             Input::Declare(tenant) => self.declare(now, tenant),
             Input::Drain => self.drain(),
+            Input::Close => self.close(now),
             Input::Tick => {}
         }
         self.run_sip_events(now);
@@ -245,6 +249,19 @@ impl Engine {
             AgentTimer::DeskGrace => self.desk_grace_over(now, tenant, agent),
             AgentTimer::BreakOver => self.no_answer_break_over(now, tenant, agent),
             AgentTimer::Unblock => self.reindex_and_match(now, tenant, agent),
+        }
+    }
+
+    /// Ends every call: one that was answered as such, any other as interrupted.
+    fn close(&mut self, now: Timestamp) {
+        if !self.draining {
+            self.drain();
+        }
+        self.closing = true;
+        let calls: Vec<(CallId, bool)> = self.calls.iter().map(|(id, call)| (*id, call.answered.is_some())).collect();
+        for (id, answered) in calls {
+            let outcome = if answered { Outcome::Answered } else { Outcome::Interrupted };
+            self.end_call(now, id, outcome, "shutdown");
         }
     }
 

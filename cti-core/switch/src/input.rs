@@ -50,6 +50,8 @@ pub enum Input {
     Declare(Arc<Tenant>),
     /// No new calls (503); calls go on.
     Drain,
+    /// The program ends: no new calls, and every call ends now, with its outcome.
+    Close,
     /// The deadline has come.
     Tick,
 }

@@ -29,7 +29,7 @@ fn may_take(now: Timestamp, agent: &Agent, waiting: &Waiting) -> bool {
 impl Engine {
     /// Offers a waiting call to the longest idle agent who may have it.
     pub(crate) fn match_call(&mut self, now: Timestamp, id: CallId) -> bool {
-        let Some(call) = self.calls.get(&id) else { return false };
+        let Some(call) = self.calls.get(&id).filter(|_| !self.closing) else { return false };
         let Some(waiting) = call.waiting().filter(|waiting| waiting.offer.is_none()) else { return false };
         let agent = self.tenants.get(&call.tenant).and_then(|state| state.agent_for(now, waiting));
         match agent {
@@ -50,7 +50,7 @@ impl Engine {
 
     /// Offers a free agent the first caller, by priority and then by waiting time, over all queues they serve.
     pub(crate) fn match_agent(&mut self, now: Timestamp, tenant: &TenantId, name: &AgentName) {
-        let Some(state) = self.tenants.get(tenant) else { return };
+        let Some(state) = self.tenants.get(tenant).filter(|_| !self.closing) else { return };
         let Some(agent) = state.agents.get(name).filter(|agent| agent.indexed.is_some()) else { return };
         let first_of = |queue: &cti_base::QueueName| {
             state.queues.get(queue)?.unmatched().find(|(_, id)| {

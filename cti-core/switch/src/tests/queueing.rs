@@ -226,3 +226,24 @@ fn a_ringing_phone_is_not_taken_back_for_a_limit() {
     assert_eq!(only_record(&world).cause, "max_wait", "its limit is seen to when the phone has not answered");
     assert_clean(&mut world);
 }
+
+#[test]
+fn when_the_program_ends_every_call_ends_once_and_nobody_is_rung_any_more() {
+    let mut world = world_with(&desk_file(1), answers(50), Settings::default());
+    for n in 0..3 {
+        ring_in(&mut world, &caller(n));
+        world.run_for(MS * 100);
+    }
+    go_ready(&mut world, "1001");
+    world.run_for(S);
+    let rung = invites(&mut world, agent_phone(1));
+    world.input(crate::Input::Close);
+    world.run_for(S);
+    let mut ended: Vec<_> = world.records().iter().map(|record| (record.outcome, record.cause.clone())).collect();
+    ended.sort();
+    let shutdown = || "shutdown".to_owned();
+    let expect = [Outcome::Answered, Outcome::Interrupted, Outcome::Interrupted].map(|outcome| (outcome, shutdown()));
+    assert_eq!(ended, expect);
+    assert_eq!(invites(&mut world, agent_phone(1)), rung);
+    assert_clean(&mut world);
+}
