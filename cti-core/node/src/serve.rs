@@ -128,6 +128,10 @@ impl Server {
         let switch = switch_task::spawn(engine, sockets.udp, inbox.clone(), outlet, hands, published, stop.clone())
             .context("the switch's thread could not start")?;
 
+        // Before anyone can connect: a desk that comes back first would be nobody's.
+        for tenant in admin::stored_tenants(&store).await.map_err(|error| anyhow!(error))? {
+            declare(&inbox, &lookups, tenant).await;
+        }
         let mut tasks = tokio::task::JoinSet::new();
         for listener in sockets.tcp {
             let tcp = tcp.clone();
@@ -162,11 +166,8 @@ impl Server {
         server.begin().await
     }
 
-    /// Declares what the records hold, opens the control socket, and is ready.
+    /// Opens the control socket, and is ready.
     async fn begin(mut self) -> anyhow::Result<Self> {
-        for tenant in admin::stored_tenants(&self.store).await.map_err(|error| anyhow!(error))? {
-            declare(&self.inbox, &self.lookups, tenant).await;
-        }
         let path = self.setup.control_socket();
         let listener = control::bind(&path).with_context(|| format!("{} can not be made", path.display()))?;
         let (store, inbox, lookups) = (self.store.clone(), self.inbox.clone(), self.lookups.clone());

@@ -12,6 +12,7 @@ import { Drafts } from './drafts.svelte';
 /** The second F4 must come this soon after the first. */
 export const HANGUP_TWICE_MS = 1_500;
 const NOTICE_MS = 7_000;
+const ASK_AGAIN_MS = 3_000;
 
 export interface Work {
   callId: string;
@@ -35,6 +36,8 @@ class DeskStore {
   liftHandset = $state<string | null>(null);
   /** Accepted, its call not yet connected: shown so that the card does not vanish in between. */
   connecting = $state.raw<OfferCreated | null>(null);
+  /** An agent whom the switch does not know yet. */
+  waitsForSwitch = $state(false);
   busy = $state<string | null>(null);
   hangupArmedMs = $state(0);
   /** A draft of an earlier call, opened again. */
@@ -49,6 +52,7 @@ class DeskStore {
   #onOffer: ((offer: OfferCreated) => void) | null = null;
   /** Offers of this page's life until they end, for `connecting`. */
   #offers = new Map<string, OfferCreated>();
+  #askAgain: ReturnType<typeof setTimeout> | undefined;
   #noticeTimer: ReturnType<typeof setTimeout> | undefined;
 
   offer = $derived(this.state.offers[0] ?? null);
@@ -79,6 +83,7 @@ class DeskStore {
     const socket = new DeskSocket(url, __BUILD__, {
       state: (state) => {
         this.state = state;
+        this.#unknownAgent(state.known && state.agent === null && session.me?.user.role === 'agent');
         this.drafts.reconcile(state.drafts);
         for (const o of state.offers) this.#offers.set(o.offer_id, o);
         if (this.#offers.size > state.offers.length + 4) this.#offers = new Map(state.offers.map((o) => [o.offer_id, o]));
@@ -113,6 +118,7 @@ class DeskStore {
   stop(): void {
     this.#socket?.stop();
     this.#socket = null;
+    this.#unknownAgent(false);
     this.state = EMPTY;
     this.live = NO_LIVE;
     this.link = 'connecting';
@@ -194,6 +200,19 @@ class DeskStore {
     this.#noticeTimer = setTimeout(() => (this.notice = null), NOTICE_MS);
   }
 
+  /** The switch may know of a new agent, or of any after a restart, later than the page: it is asked again. */
+  #unknownAgent(unknown: boolean): void {
+    this.waitsForSwitch = unknown;
+    if (!unknown) {
+      clearTimeout(this.#askAgain);
+      this.#askAgain = undefined;
+    } else {
+      this.#askAgain ??= setTimeout(() => {
+        this.#askAgain = undefined;
+        this.#socket?.renew();
+      }, ASK_AGAIN_MS);
+    }
+  }
   #send(command: AnyCommand): Promise<unknown> {
     if (!this.#socket) return Promise.reject(new Refused('lost', '', true));
     if (!this.control) return Promise.reject(new Refused('read_only', '', false));

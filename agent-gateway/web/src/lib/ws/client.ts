@@ -90,6 +90,15 @@ export class DeskSocket {
     this.#connect();
   }
 
+  /** Greets the server again, as a fresh page would. */
+  renew(): void {
+    const socket = this.#socket;
+    if (this.#closed || !socket) return;
+    this.#socket = null;
+    socket.close();
+    this.#connect();
+  }
+
   /** Sends a command; resolves with its ack, rejects with why not. */
   command(command: AnyCommand, expectVer?: number): Promise<AckLike> {
     const frame: ClientCommand = { id: crypto.randomUUID(), ...command };
