@@ -2,6 +2,7 @@ use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Json, Query, Request};
 use axum::http::{StatusCode, request::Parts};
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::problem::Problem;
 
@@ -33,16 +34,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     }
 }
 
+/// A body that names the customer beside the fields of something of theirs.
+pub fn of_customer<T: DeserializeOwned>(mut body: Map<String, Value>) -> Result<(String, T), Problem> {
+    let customer_id = match body.remove("customer_id") {
+        Some(Value::String(id)) => id,
+        Some(_) | None => return Err(Problem::invalid("customer_id", "must be a customer's id")),
+    };
+    match serde_json::from_value(Value::Object(body)) {
+        Ok(new) => Ok((customer_id, new)),
+        Err(error) => Err(misfit(&error.to_string())),
+    }
+}
+
+/// JSON that is not of the type asked for.
+fn misfit(detail: &str) -> Problem {
+    match field_of(detail) {
+        Some(field) => Problem::invalid(&field, detail),
+        None => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
+    }
+}
+
 fn refused(rejection: JsonRejection) -> Problem {
     let text = rejection.body_text();
     match rejection {
         JsonRejection::JsonDataError(_) => {
             let detail = text.strip_prefix("Failed to deserialize the JSON body into the target type: ");
-            let detail = detail.unwrap_or(&text).to_owned();
-            match field_of(&detail) {
-                Some(field) => Problem::invalid(&field, detail),
-                None => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail),
-            }
+            misfit(detail.unwrap_or(&text))
         }
         JsonRejection::JsonSyntaxError(_) => Problem::new(StatusCode::BAD_REQUEST, "bad_json", text),
         JsonRejection::MissingJsonContentType(_) => {

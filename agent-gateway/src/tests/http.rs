@@ -20,6 +20,24 @@ async fn probes_say_whether_the_node_lives_and_takes_calls() {
 }
 
 #[tokio::test]
+async fn without_its_records_the_server_says_so_and_a_desk_stays() {
+    let server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    let (mut desk, _, _) = client.desk(json!({ "proto": 1, "build": "t" })).await;
+    server.store.close().await;
+    let answer = client.request(Method::GET, "customers").send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+    assert_eq!(client.socket().await.closed().await, Some(1001), "come again, not: you are signed out");
+    let draft = json!({ "call_id": call_id(1), "kind": "inquiry", "fields": {} });
+    desk.send(json!({ "id": "1", "t": "draft.save", "d": draft })).await;
+    let nack = desk.receive().await;
+    assert_eq!((&nack["d"]["code"], &nack["d"]["retryable"]), (&json!("busy"), &json!(true)));
+    desk.send(json!({ "id": "2", "t": "sub", "d": { "topic": "live" } })).await;
+    assert_eq!(desk.receive().await["t"], "ack", "the desk goes on");
+}
+
+#[tokio::test]
 async fn a_connection_that_never_finishes_its_headers_is_closed() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = Server::start().await;
@@ -67,6 +85,9 @@ async fn what_is_wrong_with_a_request_is_said_with_its_field() {
     check(client.post("cases", json!({ "title": "x" })).await, 422, "invalid", Some("kind"));
     check(client.post("cases", json!({ "kind": "fly", "title": "x" })).await, 422, "invalid", Some("kind"));
     check(client.post("customers", json!({ "name": "x", "colour": 1 })).await, 422, "invalid", Some("colour"));
+    let contact = json!({ "customer_id": "x", "kind": "phone", "value": "13800138000", "colour": 1 });
+    check(client.post("contacts", contact).await, 422, "invalid", Some("colour"));
+    check(client.post("products", json!({ "model": "x", "serial": "y" })).await, 422, "invalid", Some("customer_id"));
     check(client.patch("session", json!({})).await, 405, "method_not_allowed", None);
     let text = client.request(Method::POST, "customers").header(header::CONTENT_TYPE, "application/json");
     check(answer(text.body("{")).await, 400, "bad_json", None);
