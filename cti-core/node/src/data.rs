@@ -46,6 +46,11 @@ pub fn lock(dir: &Path) -> anyhow::Result<Lock> {
     }
 }
 
+/// Whether a server holds the directory, be it that it only just starts.
+pub fn is_held(dir: &Path) -> bool {
+    File::open(dir.join("lock")).is_ok_and(|file| matches!(file.try_lock(), Err(fs::TryLockError::WouldBlock)))
+}
+
 /// The installation's key, made at random on the first start.
 pub fn node_key(path: &Path) -> anyhow::Result<[u8; NODE_KEY_BYTES]> {
     let mut key = [0u8; NODE_KEY_BYTES];
@@ -121,7 +126,9 @@ mod tests {
     #[test]
     fn one_directory_serves_one_server() {
         let dir = tempfile::tempdir().expect("a directory");
+        assert!(!is_held(dir.path()));
         let held = lock(dir.path()).expect("free");
+        assert!(is_held(dir.path()));
         assert!(lock(dir.path()).err().expect("held").to_string().contains("another zongji serves"));
         drop(held);
         lock(dir.path()).expect("free again");

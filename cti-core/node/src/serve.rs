@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use cti_switch::config::Tenant;
 use cti_switch::{Engine, Input};
 use recordings::{Recorder, RecorderThread};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -114,6 +115,14 @@ impl Server {
         let lookups = LookUps::new(store.clone(), inbox.clone());
         let tcp = Tcp::new(inbox.clone(), stop.clone());
 
+        // Bound before the records are read: what is applied from here on comes by the socket.
+        let path = setup.control_socket();
+        let control = control::bind(&path).with_context(|| format!("{} can not be made", path.display()))?;
+        // Before the switch takes its first input and anyone can connect: a call or a desk that came first would be nobody's.
+        for tenant in admin::stored_tenants(&store).await.map_err(|error| anyhow!(error))? {
+            declare(&inbox, &lookups, tenant).await;
+        }
+
         let engine = Engine::new(wiring::engine_config(&setup, &sockets, legs_max), wiring::seed(&key)?);
         let hands = Hands {
             tcp: tcp.clone(),
@@ -128,10 +137,6 @@ impl Server {
         let switch = switch_task::spawn(engine, sockets.udp, inbox.clone(), outlet, hands, published, stop.clone())
             .context("the switch's thread could not start")?;
 
-        // Before anyone can connect: a desk that comes back first would be nobody's.
-        for tenant in admin::stored_tenants(&store).await.map_err(|error| anyhow!(error))? {
-            declare(&inbox, &lookups, tenant).await;
-        }
         let mut tasks = tokio::task::JoinSet::new();
         for listener in sockets.tcp {
             let tcp = tcp.clone();
@@ -163,21 +168,19 @@ impl Server {
             setup,
             _lock: lock,
         };
-        server.begin().await
+        Ok(server.begin(control))
     }
 
-    /// Opens the control socket, and is ready.
-    async fn begin(mut self) -> anyhow::Result<Self> {
-        let path = self.setup.control_socket();
-        let listener = control::bind(&path).with_context(|| format!("{} can not be made", path.display()))?;
+    /// Answers on the control socket, and is ready.
+    fn begin(mut self, control: UnixListener) -> Self {
         let (store, inbox, lookups) = (self.store.clone(), self.inbox.clone(), self.lookups.clone());
         // Two applies of one tenant at once would each compare with what the other is about to replace.
         let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
-        self.tasks.spawn(control::serve(listener, move |request| {
+        self.tasks.spawn(control::serve(control, move |request| {
             carry_out(store.clone(), inbox.clone(), lookups.clone(), one_at_a_time.clone(), request)
         }));
         self.ready.store(true, Ordering::Release);
-        Ok(self)
+        self
     }
 
     /// Does in this process what the control socket does.
@@ -236,7 +239,7 @@ impl Server {
             // The recorder first: what it seals becomes a fact while the switch lives.
             if recorder.close().is_err() {
                 tracing::error!(
-                    "the recorder is too busy to be closed: the last recordings are sealed at the next start"
+                    "the recorder is too busy to be closed: the last recordings are playable but have no seal"
                 );
             } else if tokio::task::spawn_blocking(move || recorder_thread.join()).await.is_err() {
                 tracing::error!("the recorder ended by a panic");

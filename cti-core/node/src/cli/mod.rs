@@ -3,13 +3,15 @@
 mod apply;
 mod check;
 mod demo;
+mod recording;
 mod serve;
 mod user;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use zongji_sql::Store;
 
@@ -60,6 +62,9 @@ enum Command {
     /// The people and programs who sign in
     #[command(subcommand)]
     User(user::User),
+    /// The recordings' seals
+    #[command(subcommand)]
+    Recording(recording::Command),
     /// A SIP phone: calls, or waits for calls and answers them
     Phone(Box<phone::Args>),
 }
@@ -74,14 +79,33 @@ impl Place {
         let setup = self.setup()?;
         data::prepare(&setup.data)?;
         crate::runtime()?.block_on(async {
-            if let Some(answer) = control::ask(&setup.control_socket(), &request).await {
-                return answer.map_err(|message| anyhow!(message));
+            if let Some(answer) = ask_server(&setup, &request).await? {
+                return Ok(answer);
             }
             let store = Store::connect(&setup.database_url()).await.context("the database can not be opened")?;
             let done = admin::carry_out(&store, request).await.map_err(|message| anyhow!(message));
             store.close().await;
             Ok(done?.answer)
         })
+    }
+}
+
+/// The running server's answer; `None` where none runs. One that is starting is waited for.
+async fn ask_server(setup: &Setup, request: &Request) -> anyhow::Result<Option<Answer>> {
+    const STARTING_MAX: Duration = Duration::from_secs(20);
+    const LOOK_AGAIN: Duration = Duration::from_millis(100);
+    let until = Instant::now() + STARTING_MAX;
+    loop {
+        if let Some(answer) = control::ask(&setup.control_socket(), request).await {
+            return answer.map(Some).map_err(|message| anyhow!(message));
+        }
+        if !data::is_held(&setup.data) {
+            return Ok(None);
+        }
+        if Instant::now() > until {
+            bail!("the server on {} does not answer on its control socket: is it ending?", setup.data.display());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 
@@ -94,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Apply(apply) => apply.run(&place),
         Command::Check(check) => check.run(),
         Command::User(user) => user.run(&place),
+        Command::Recording(recording) => recording.run(&place),
         Command::Phone(args) => phone::run(*args),
     };
     match done {
