@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_gateway::{GatewayConfig, Hub};
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use cti_switch::config::Tenant;
+use cti_switch::limits::TENANTS_MAX;
 use cti_switch::{Engine, Input};
 use recordings::{Recorder, RecorderThread};
 use tokio::net::UnixListener;
@@ -119,7 +120,11 @@ impl Server {
         let path = setup.control_socket();
         let control = control::bind(&path).with_context(|| format!("{} can not be made", path.display()))?;
         // Before the switch takes its first input and anyone can connect: a call or a desk that came first would be nobody's.
-        for tenant in admin::stored_tenants(&store).await.map_err(|error| anyhow!(error))? {
+        let tenants = admin::stored_tenants(&store).await.map_err(|error| anyhow!(error))?;
+        if tenants.len() > TENANTS_MAX {
+            bail!("the records hold {} tenants; one node serves at most {TENANTS_MAX}", tenants.len());
+        }
+        for tenant in tenants {
             declare(&inbox, &lookups, tenant).await;
         }
 

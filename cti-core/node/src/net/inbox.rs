@@ -14,6 +14,9 @@ pub const SIP_QUEUE_MAX: usize = 4_096;
 /// All other inputs that wait for the switch.
 pub const INPUT_QUEUE_MAX: usize = 16_384;
 
+// At the start every tenant waits here before the switch takes its first input.
+const _: () = assert!(INPUT_QUEUE_MAX > cti_switch::limits::TENANTS_MAX);
+
 /// The senders' side, cheap to clone.
 #[derive(Clone)]
 pub struct Inbox {
