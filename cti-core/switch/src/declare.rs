@@ -35,9 +35,10 @@ impl Engine {
             agent.indexed = None;
         }
         let gone = self.declare_queues(&id, &tenant);
+        // Before the agents: who becomes ready by the declaration is offered the first caller by the new priorities.
+        self.replace_waiting(&id);
         self.declare_agents(now, &id, &tenant);
         self.trunks = TrunkTable::new(self.tenants.values().map(|state| &*state.tenant));
-        self.replace_waiting(&id);
         for queue in gone {
             self.empty_queue(now, &id, &queue);
         }

@@ -130,6 +130,8 @@ impl Engine {
     /// Takes in one thing that happened at `now`, which never goes back. Whatever else is due by then happens first.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
         self.run_due(now);
+        // What was due is on the wire before what came now.
+        self.send_transmits();
         match input {
             Input::Sip(packet) => self.endpoint.handle_packet(now, packet),
             Input::SipTransportFailed(flow) => self.endpoint.transport_failed(now, flow),
@@ -145,9 +147,7 @@ impl Engine {
             Input::Tick => {}
         }
         self.run_sip_events(now);
-        while let Some(transmit) = self.endpoint.poll_transmit() {
-            self.effects.push_back(Effect::Send(transmit));
-        }
+        self.send_transmits();
         for measure in self.measures.drain(..) {
             self.effects.push_back(Effect::Measure(measure));
         }
@@ -171,6 +171,12 @@ impl Engine {
     /// Whether no call is left, not even one whose record waits for its last counts.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.endings.is_empty()
+    }
+
+    fn send_transmits(&mut self) {
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            self.effects.push_back(Effect::Send(transmit));
+        }
     }
 
     fn run_due(&mut self, now: Timestamp) {

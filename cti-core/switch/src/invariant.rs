@@ -18,7 +18,42 @@ macro_rules! ensure {
     };
 }
 
+/// What the switch holds for calls. Nothing when no call is left and the last transactions are over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub calls: usize,
+    /// Records that wait for their legs' counts.
+    pub endings: usize,
+    pub offers: usize,
+    pub sessions: usize,
+    pub legs: usize,
+    pub ports: usize,
+    pub recordings: usize,
+    pub sip_sessions: usize,
+    pub sip_transactions: usize,
+}
+
+impl Held {
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 impl Engine {
+    pub fn held(&self) -> Held {
+        Held {
+            calls: self.calls.len(),
+            endings: self.endings.len(),
+            offers: self.offers.len(),
+            sessions: self.sessions.len(),
+            legs: self.legs.len(),
+            ports: self.ports.in_use(),
+            recordings: self.recordings.len(),
+            sip_sessions: self.endpoint.sessions(),
+            sip_transactions: self.endpoint.transactions(),
+        }
+    }
+
     /// The first rule that is broken at `now`, by name and case.
     pub fn check_invariants(&self, now: Timestamp) -> Result<(), String> {
         for state in self.tenants.values() {

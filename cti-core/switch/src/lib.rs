@@ -29,3 +29,4 @@ pub use effect::{Effect, Measure};
 pub use engine::{Engine, EngineConfig};
 pub use fact::{CallRecord, Fact, FactRecord, LegRecord, LegRole, OfferEnd, Outcome, SegmentKind, SegmentRecord};
 pub use input::{CommandId, Input, Presence};
+pub use invariant::Held;

@@ -28,8 +28,8 @@ pub const NO_ANSWER_BREAK: Duration = Duration::from_secs(60);
 /// An agent with this many failed offers within `FAILED_OFFERS_WINDOW` is offered none until the oldest is older.
 pub const FAILED_OFFERS_MAX: usize = 4;
 pub const FAILED_OFFERS_WINDOW: Duration = Duration::from_secs(60);
-/// When an offer that found no free port is tried again.
-pub const NO_PORT_RETRY: Duration = Duration::from_secs(1);
+/// When an offer that found no free port is tried again: soon enough for the 200 ms in which a free agent is to be rung.
+pub const NO_PORT_RETRY: Duration = Duration::from_millis(100);
 
 /// How long an agent whose desk is gone may still be offered calls (desktop.md, 8).
 pub const DESK_GRACE: Duration = Duration::from_secs(25);

@@ -1,6 +1,6 @@
 //! Whose call it is: the trunk by the address it came from, the number by what was dialled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use cti_base::{TenantId, did_key};
@@ -24,21 +24,6 @@ impl TrunkHost {
         }
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         Some(Self { ip: bare.parse().ok()?, port: None })
-    }
-}
-
-impl Tenant {
-    /// What no other tenant may declare too: each address with each number (by [`did_key`]) that is rung from it.
-    pub fn claims(&self) -> BTreeSet<(String, String)> {
-        let mut claims = BTreeSet::new();
-        for (trunk, key) in self.dids.keys() {
-            let hosts = self.doc.trunk.iter().filter(|decl| decl.name == *trunk).flat_map(|decl| &decl.hosts);
-            for host in hosts.filter_map(|host| TrunkHost::parse(host)) {
-                let port = host.port.map(|port| format!(" port {port}")).unwrap_or_default();
-                claims.insert((format!("{}{port}", host.ip), key.clone()));
-            }
-        }
-        claims
     }
 }
 

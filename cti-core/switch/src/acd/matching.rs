@@ -23,7 +23,7 @@ impl TenantState {
 /// Whether this agent, who is offerable and serves the queue, may be offered this call.
 fn may_take(now: Timestamp, agent: &Agent, waiting: &Waiting) -> bool {
     let skipped = waiting.skip.as_ref().is_some_and(|(name, until)| *name == agent.decl.name && *until > now);
-    !skipped && agent.has_skills(&waiting.requires)
+    !skipped && waiting.paused_until <= now && agent.has_skills(&waiting.requires)
 }
 
 impl Engine {
@@ -38,10 +38,11 @@ impl Engine {
                 true
             }
             None => {
-                if let Some((_, until)) = &waiting.skip
-                    && *until > now
-                {
-                    self.timers.set(Timer::Call(id, CallTimer::Rematch), *until);
+                let skipped_until = waiting.skip.as_ref().map(|(_, until)| *until);
+                let again =
+                    [Some(waiting.paused_until), skipped_until].into_iter().flatten().filter(|at| *at > now).min();
+                if let Some(at) = again {
+                    self.timers.set(Timer::Call(id, CallTimer::Rematch), at);
                 }
                 false
             }

@@ -106,6 +106,8 @@ pub(crate) struct Waiting {
     pub offer: Option<Offer>,
     /// The agent tried last, and until when they are not tried again.
     pub skip: Option<(AgentName, Timestamp)>,
+    /// No port was free for an agent's leg: nobody is rung before then.
+    pub paused_until: Timestamp,
 }
 
 /// The ringing of one agent with this call.

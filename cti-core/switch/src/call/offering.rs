@@ -271,7 +271,7 @@ impl Engine {
         self.alarm(now, &tenant, "no_media_port", "An agent could not be rung: no RTP port was free.".to_owned());
         self.end_offer(now, id, OfferEnd::Withdrawn, "no_media_port");
         if let Some(waiting) = self.calls.get_mut(&id).and_then(|call| call.waiting_mut()) {
-            waiting.skip = Some((agent.clone(), now + NO_PORT_RETRY));
+            waiting.paused_until = now + NO_PORT_RETRY;
         }
         if !self.enforce_limits(now, id) {
             self.timers.set(Timer::Call(id, CallTimer::Rematch), now + NO_PORT_RETRY);

@@ -62,6 +62,7 @@ impl Engine {
             script_requires: requires,
             offer: None,
             skip: None,
+            paused_until: Timestamp::default(),
         }));
         queue.enter(place, id);
         self.set_wait_timers(id);
