@@ -128,18 +128,3 @@ async fn the_first_administrator_is_made_once() {
     assert!(verify_password(&password, &user.password_hash.expect("a password")));
     assert_eq!(first_administrator(&installation.store).await.expect("asked"), None);
 }
-
-#[tokio::test]
-async fn a_number_is_one_tenants_on_one_trunk_address() {
-    let installation = Installation::new().await;
-    installation.apply(FILE).await;
-    let apply = |text: String| Request::Apply { packages: vec![installation.package(&text)] };
-    let other = FILE.replace("id = \"acme\"", "id = \"other\"");
-    let refused = carry_out(&installation.store, apply(other.clone())).await.err().expect("refused");
-    assert!(refused.contains("number 4001 from 127.0.0.1 is tenant acme's already"), "{refused}");
-    assert_eq!(tenants::list(&installation.store).await.expect("listed").len(), 1);
-    for free in [other.replace("127.0.0.1\"]", "127.0.0.1:5070\"]"), other.replace("did = \"4001\"", "did = \"4002\"")]
-    {
-        carry_out(&installation.store, apply(free)).await.map(drop).expect("free");
-    }
-}

@@ -1,0 +1,412 @@
+//! What the facts say, folded by other code than the switch's: the story of each call and the day of each agent. A fact that
+//! does not fit the story so far, or a record that does not add up, is a broken promise.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use cti_base::{AgentName, CallId, OfferId, QueueName, RecordingId, TenantId, Timestamp};
+use cti_switch::desk::AgentState;
+use cti_switch::{CallRecord, Fact, OfferEnd, Outcome, SegmentKind};
+
+use crate::media::ensure;
+
+pub type Agent = (TenantId, AgentName);
+
+#[derive(Debug)]
+pub struct CallStory {
+    pub tenant: TenantId,
+    pub from: String,
+    started: Timestamp,
+    nodes: usize,
+    /// The queue it is in or was in last.
+    pub queue: Option<QueueName>,
+    queued: Option<Timestamp>,
+    /// In a queue and not offered, by the facts.
+    pub waits: bool,
+    pub offer: Option<(OfferId, AgentName, Timestamp)>,
+    offered: Option<Timestamp>,
+    ring: Duration,
+    pub answered: Option<(AgentName, Timestamp)>,
+    held_since: Option<Timestamp>,
+    hold: Duration,
+    recording: Option<RecordingId>,
+    recording_over: bool,
+    pub record: Option<Box<CallRecord>>,
+    wrapup_over: bool,
+    /// Whom it was offered to in vain, and until when it need not be offered to them again.
+    pub skipped: BTreeMap<AgentName, Timestamp>,
+    /// Until when it need not be offered to anyone.
+    pub paused_until: Timestamp,
+}
+
+impl CallStory {
+    /// When they came into their first queue: their place among equals for life.
+    pub fn since(&self) -> Timestamp {
+        self.queued.unwrap_or(self.started)
+    }
+}
+
+#[derive(Debug)]
+pub struct AgentDay {
+    pub state: AgentState,
+    pub reason: Option<String>,
+    pub offer: Option<CallId>,
+    talk: Option<CallId>,
+    wrapup: Option<CallId>,
+    /// When offers failed, the last four.
+    failed: Vec<Timestamp>,
+}
+
+impl Default for AgentDay {
+    fn default() -> Self {
+        Self { state: AgentState::Offline, reason: None, offer: None, talk: None, wrapup: None, failed: Vec::new() }
+    }
+}
+
+impl AgentDay {
+    /// While four offers failed within a minute.
+    pub fn is_blocked(&self, now: Timestamp) -> bool {
+        self.failed.len() >= 4 && self.failed[self.failed.len() - 4] + Duration::from_secs(60) > now
+    }
+}
+
+#[derive(Default)]
+pub struct Ledger {
+    pub calls: BTreeMap<CallId, CallStory>,
+    pub agents: BTreeMap<Agent, AgentDay>,
+    pub by_number: BTreeMap<String, CallId>,
+    /// Queued, answered, abandoned by tenant and queue.
+    pub queues: BTreeMap<(TenantId, QueueName), (u32, u32, u32)>,
+    pub offer_ends: BTreeSet<String>,
+    /// Calls that wait, by the facts.
+    pub waiting: BTreeSet<CallId>,
+}
+
+/// How long the same caller need not be offered to the agent who missed them.
+const SKIP: Duration = Duration::from_secs(5);
+/// How long a caller is left alone whose offer found no port.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The switch counts in microseconds and records in milliseconds.
+const ROUNDING_MS: u64 = 2;
+
+impl Ledger {
+    pub fn fact(&mut self, now: Timestamp, fact: &Fact) -> Result<(), String> {
+        match fact {
+            Fact::CallStarted { tenant, call, from, .. } => {
+                let story = CallStory {
+                    tenant: tenant.clone(),
+                    from: from.expose().clone(),
+                    started: now,
+                    nodes: 0,
+                    queue: None,
+                    queued: None,
+                    waits: false,
+                    offer: None,
+                    offered: None,
+                    ring: Duration::ZERO,
+                    answered: None,
+                    held_since: None,
+                    hold: Duration::ZERO,
+                    recording: None,
+                    recording_over: false,
+                    record: None,
+                    wrapup_over: false,
+                    skipped: BTreeMap::new(),
+                    paused_until: now,
+                };
+                self.by_number.insert(story.from.clone(), *call);
+                ensure(self.calls.insert(*call, story).is_none(), || format!("{call} started twice"))
+            }
+            Fact::NodeEntered { tenant, call, .. } => {
+                let story = self.live(tenant, call)?;
+                story.nodes += 1;
+                story.waits = false;
+                ensure(story.answered.is_none(), || format!("{call} is in the menu and was answered"))?;
+                self.waiting.remove(call);
+                Ok(())
+            }
+            Fact::Queued { tenant, call, queue, priority: _ } => {
+                let story = self.live(tenant, call)?;
+                ensure(story.answered.is_none(), || format!("{call} is queued and was answered"))?;
+                ensure(story.offer.is_none(), || format!("{call} is queued anew while an agent rings"))?;
+                (story.queue, story.waits) = (Some(queue.clone()), true);
+                story.queued.get_or_insert(now);
+                story.skipped.clear();
+                self.waiting.insert(*call);
+                self.queues.entry((tenant.clone(), queue.clone())).or_default().0 += 1;
+                Ok(())
+            }
+            Fact::Offered { tenant, call, offer, agent } => self.offered(now, tenant, call, offer, agent),
+            Fact::OfferEnded { tenant, call, offer, agent, how } => {
+                self.offer_ended(now, tenant, call, offer, agent, *how)
+            }
+            Fact::Answered { tenant, call, agent } => {
+                let day = self.agents.entry((tenant.clone(), agent.clone())).or_default();
+                ensure(day.talk.replace(*call).is_none(), || {
+                    format!("one agent, one call: {agent} answers {call} too")
+                })?;
+                let story = self.live(tenant, call)?;
+                ensure(story.answered.is_none(), || format!("one call, one winner: {call} is answered twice"))?;
+                ensure(story.offer.is_none(), || format!("{call} is answered while its offer stands"))?;
+                ensure(story.skipped.get(agent) == Some(&now), || {
+                    format!("{call}: {agent} answers and accepted nothing")
+                })?;
+                story.answered = Some((agent.clone(), now));
+                story.waits = false;
+                let queue = story.queue.clone();
+                self.waiting.remove(call);
+                if let Some(queue) = queue {
+                    self.queues.entry((tenant.clone(), queue)).or_default().1 += 1;
+                }
+                Ok(())
+            }
+            Fact::Held { tenant, call, held } => {
+                let story = self.live(tenant, call)?;
+                ensure(story.answered.is_some(), || format!("{call} is held and was not answered"))?;
+                ensure(story.held_since.is_some() != *held, || format!("{call}: held {held} twice"))?;
+                match story.held_since.take() {
+                    Some(since) => story.hold += now.since(since),
+                    None => story.held_since = Some(now),
+                }
+                Ok(())
+            }
+            Fact::RecordingStarted { tenant, call, recording } => {
+                let story = self.live(tenant, call)?;
+                ensure(story.recording.replace(*recording).is_none(), || format!("{call} is recorded twice"))
+            }
+            Fact::RecordingEnded { tenant, call, recording, .. } => {
+                let story = self.calls.get_mut(call).filter(|s| s.tenant == *tenant);
+                let Some(story) = story else { return Err(format!("a recording of {call}, which is unknown, ended")) };
+                ensure(story.recording == Some(*recording), || format!("{recording} ended and is not {call}'s"))?;
+                ensure(!std::mem::replace(&mut story.recording_over, true), || format!("{recording} ended twice"))
+            }
+            Fact::CallEnded { record } => self.ended(now, record),
+            Fact::WrapupEnded { tenant, call, agent, .. } => {
+                let story = self.calls.get_mut(call).filter(|s| s.tenant == *tenant);
+                let Some(story) = story else { return Err(format!("wrap-up of {call}, which is unknown, ended")) };
+                let is_theirs = story.answered.as_ref().is_some_and(|(name, _)| name == agent);
+                ensure(is_theirs, || format!("{agent} ends the wrap-up of {call}, which they did not answer"))?;
+                ensure(!std::mem::replace(&mut story.wrapup_over, true), || format!("{call}'s wrap-up ended twice"))?;
+                ensure(story.record.is_some(), || format!("{call}'s wrap-up ended before the call"))?;
+                let day = self.agents.entry((tenant.clone(), agent.clone())).or_default();
+                day.wrapup.take_if(|wrapup| wrapup == call);
+                Ok(())
+            }
+            Fact::AgentState { tenant, agent, state, reason } => self.state(tenant, agent, *state, reason.clone()),
+        }
+    }
+
+    fn live(&mut self, tenant: &TenantId, call: &CallId) -> Result<&mut CallStory, String> {
+        match self.calls.get_mut(call) {
+            Some(story) if story.tenant != *tenant => {
+                Err(format!("{call} of {} is told of as {tenant}'s", story.tenant))
+            }
+            Some(story) if story.record.is_some() => Err(format!("exactly one end: {call} goes on after its end")),
+            Some(story) => Ok(story),
+            None => Err(format!("{call} is told of and never started")),
+        }
+    }
+
+    fn offered(
+        &mut self,
+        now: Timestamp,
+        tenant: &TenantId,
+        call: &CallId,
+        offer: &OfferId,
+        agent: &AgentName,
+    ) -> Result<(), String> {
+        let day = self.agents.entry((tenant.clone(), agent.clone())).or_default();
+        ensure(day.offer.is_none(), || format!("one agent, one offer: {agent} is offered {call} and {:?}", day.offer))?;
+        ensure(day.talk.is_none(), || format!("one agent, one offer: {agent} is offered {call} while talking"))?;
+        ensure(day.wrapup.is_none(), || format!("one agent, one offer: {agent} is offered {call} in wrap-up"))?;
+        ensure(day.state == AgentState::Offered, || format!("{agent} is offered {call} while {:?}", day.state))?;
+        day.offer = Some(*call);
+        let story = self.live(tenant, call)?;
+        ensure(story.waits, || format!("{call} is offered to {agent} and does not wait"))?;
+        ensure(story.offer.is_none(), || format!("one call, one winner: {call} is offered to two"))?;
+        story.offer = Some((*offer, agent.clone(), now));
+        story.offered.get_or_insert(now);
+        story.waits = false;
+        self.waiting.remove(call);
+        Ok(())
+    }
+
+    fn offer_ended(
+        &mut self,
+        now: Timestamp,
+        tenant: &TenantId,
+        call: &CallId,
+        offer: &OfferId,
+        agent: &AgentName,
+        how: OfferEnd,
+    ) -> Result<(), String> {
+        self.offer_ends.insert(format!("{how:?}"));
+        let day = self.agents.entry((tenant.clone(), agent.clone())).or_default();
+        ensure(day.offer.take() == Some(*call), || format!("{agent}'s offer of {call} ends and was not made"))?;
+        if matches!(how, OfferEnd::Rejected | OfferEnd::Timeout | OfferEnd::Failed) {
+            day.failed.push(now);
+        }
+        let story = self.live(tenant, call)?;
+        let Some((id, name, since)) = story.offer.take() else {
+            return Err(format!("an offer of {call} ends and there is none"));
+        };
+        ensure(id == *offer && name == *agent, || format!("the offer of {call} to {agent} ends as another"))?;
+        story.ring += now.since(since);
+        story.waits = how != OfferEnd::Accepted;
+        let until = match how {
+            // The answer that must follow at once.
+            OfferEnd::Accepted => now,
+            OfferEnd::Rejected | OfferEnd::Timeout | OfferEnd::Failed => now + SKIP,
+            OfferEnd::Withdrawn => now,
+        };
+        if how == OfferEnd::Withdrawn {
+            // Where it was for want of a port, nobody is rung for a moment.
+            story.paused_until = now + PAUSE;
+        }
+        story.skipped.insert(agent.clone(), until);
+        if story.waits {
+            self.waiting.insert(*call);
+        }
+        Ok(())
+    }
+
+    fn state(
+        &mut self,
+        tenant: &TenantId,
+        agent: &AgentName,
+        state: AgentState,
+        reason: Option<String>,
+    ) -> Result<(), String> {
+        let day = self.agents.entry((tenant.clone(), agent.clone())).or_default();
+        let before = day.state;
+        use AgentState::{Break, Offered, Offline, Ready, Talking, Wrapup};
+        let may = match (before, state) {
+            (Ready, Offered) | (Offered, Talking) | (Talking, Wrapup) => true,
+            (_, Offered | Talking | Wrapup) => false,
+            (Offered, Ready | Break | Offline) => day.offer.is_none(),
+            (_, Ready | Break | Offline) => true,
+        };
+        ensure(may, || format!("{agent} goes from {before:?} to {state:?}"))?;
+        if state == Wrapup {
+            day.wrapup = day.talk;
+        }
+        if before == Talking {
+            day.talk = None;
+        }
+        if before == Wrapup {
+            // Its own fact may still wait for the call's record.
+            day.wrapup = None;
+        }
+        (day.state, day.reason) = (state, reason);
+        Ok(())
+    }
+
+    fn ended(&mut self, now: Timestamp, record: &CallRecord) -> Result<(), String> {
+        let id = record.id;
+        let story = self.live(&record.tenant, &id)?;
+        check_record(now, story, record).map_err(|what| format!("{id} ({:?}): {what}", record.outcome))?;
+        story.record = Some(Box::new(record.clone()));
+        story.waits = false;
+        self.waiting.remove(&id);
+        let abandoned = matches!(record.outcome, Outcome::AbandonedQueue | Outcome::AbandonedRinging);
+        if let Some(queue) = record.queue.clone().filter(|_| abandoned) {
+            self.queues.entry((record.tenant.clone(), queue)).or_default().2 += 1;
+        }
+        Ok(())
+    }
+
+    /// After everything: nobody is left over, and every story is whole.
+    pub fn close(&self) -> Result<(), String> {
+        for (id, story) in &self.calls {
+            ensure(story.record.is_some(), || format!("exactly one end: {id} has none"))?;
+            ensure(story.offer.is_none(), || format!("{id} is over and an agent still rings"))?;
+            ensure(story.recording.is_none() || story.recording_over, || format!("the recording of {id} never ended"))?;
+            let talked = story.answered.is_some();
+            ensure(talked == story.wrapup_over, || format!("{id}: answered {talked}, wrap-up {}", story.wrapup_over))?;
+        }
+        for ((_, agent), day) in &self.agents {
+            let free = day.offer.is_none() && day.talk.is_none() && day.wrapup.is_none();
+            ensure(free, || format!("{agent} is still busy: {day:?}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A call's record against its story.
+fn check_record(now: Timestamp, story: &CallStory, record: &CallRecord) -> Result<(), String> {
+    let near = |what: &str, a: u64, b: u64| {
+        ensure(a.abs_diff(b) <= ROUNDING_MS, || format!("{what} is {a} ms in the record and {b} ms by the facts"))
+    };
+    let ms = |d: Duration| d.as_millis() as u64;
+    let end = record.ended_ms;
+    ensure(end <= now.as_millis() && now.as_millis() - end <= 250, || {
+        format!("told {} ms late", now.as_millis() - end)
+    })?;
+    ensure(record.started_ms == story.started.as_millis(), || "another start".into())?;
+    ensure(record.from.expose() == &story.from, || "another caller".into())?;
+    ensure(record.queue == story.queue, || format!("queue {:?}, by the facts {:?}", record.queue, story.queue))?;
+    ensure(record.ivr_path.len() == story.nodes.min(200), || "another way through the menu".into())?;
+    ensure(record.recording == story.recording, || "another recording".into())?;
+    let agent = story.answered.as_ref().map(|(name, _)| name);
+    ensure(record.agent.as_ref() == agent, || format!("agent {:?}, by the facts {agent:?}", record.agent))?;
+    ensure(record.queued_ms == story.queued.map(Timestamp::as_millis), || "queued at another time".into())?;
+    ensure(record.offered_ms == story.offered.map(Timestamp::as_millis), || "offered at another time".into())?;
+    let answered_ms = story.answered.as_ref().map(|(_, at)| at.as_millis());
+    ensure(record.answered_ms == answered_ms, || "answered at another time".into())?;
+    near(
+        "wait",
+        record.wait_ms,
+        record.queued_ms.map_or(0, |queued| answered_ms.unwrap_or(end).saturating_sub(queued)),
+    )?;
+    near("ring", record.ring_ms, ms(story.ring))?;
+    // A hold that lasts to the end has no fact of its end.
+    let open = story.held_since.map_or(0, |since| end.saturating_sub(since.as_millis()));
+    near("hold", record.hold_ms, ms(story.hold) + open)?;
+    near("talk and hold", record.talk_ms + record.hold_ms, answered_ms.map_or(0, |at| end.saturating_sub(at)))?;
+    let fits = match record.outcome {
+        Outcome::Answered => agent.is_some(),
+        Outcome::AbandonedIvr => agent.is_none() && record.cause == "caller_hangup",
+        Outcome::AbandonedQueue => agent.is_none() && story.queued.is_some() && record.cause == "caller_hangup",
+        Outcome::AbandonedRinging => agent.is_none() && story.offered.is_some() && record.cause == "caller_hangup",
+        // What the caller was on the way to is no longer declared: they hear goodbye without having been queued.
+        Outcome::Overflowed => {
+            agent.is_none()
+                && (story.queued.is_some() || ["queue_removed", "ivr_removed"].contains(&record.cause.as_str()))
+        }
+        Outcome::CompletedIvr => agent.is_none() && story.nodes > 0,
+        Outcome::Failed => agent.is_none(),
+        Outcome::Interrupted => agent.is_none() && record.cause == "shutdown",
+        Outcome::Voicemail | Outcome::Callback | Outcome::Rejected | Outcome::NoAnswer | Outcome::Busy => false,
+    };
+    ensure(fits, || format!("the outcome does not fit the story (cause {}): {story:?}", record.cause))?;
+    check_segments(record)
+}
+
+/// The stretches follow each other without gap or overlap, and say the same as the sums.
+fn check_segments(record: &CallRecord) -> Result<(), String> {
+    for pair in record.segments.windows(2) {
+        ensure(pair[0].ended_ms == pair[1].started_ms, || format!("segments have a gap: {:?}", record.segments))?;
+    }
+    for segment in &record.segments {
+        ensure(segment.started_ms <= segment.ended_ms, || format!("a segment runs backwards: {segment:?}"))?;
+    }
+    if let (Some(first), Some(last)) = (record.segments.first(), record.segments.last()) {
+        ensure(first.started_ms >= record.started_ms, || "a segment before the call".into())?;
+        ensure(last.ended_ms == record.ended_ms, || "the last segment is not up to the end".into())?;
+    }
+    let sum = |kind: SegmentKind| -> u64 {
+        record.segments.iter().filter(|s| s.kind == kind).map(|s| s.ended_ms - s.started_ms).sum()
+    };
+    let slack = ROUNDING_MS * (1 + record.segments.len() as u64);
+    for (kind, total) in [
+        (SegmentKind::Talk, record.talk_ms),
+        (SegmentKind::Hold, record.hold_ms),
+        (SegmentKind::Ringing, record.ring_ms),
+    ] {
+        let segments = sum(kind);
+        ensure(segments.abs_diff(total) <= slack, || {
+            format!("{kind:?} segments are {segments} ms, the record {total}")
+        })?;
+    }
+    Ok(())
+}

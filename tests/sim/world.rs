@@ -1,0 +1,987 @@
+//! One seed's world: time, the switch, and everyone around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cti_base::{AgentName, CallId, OfferId, Pii, Rng, TenantId, Timestamp};
+use cti_media::{MediaCommand, MediaEvent};
+use cti_sip::{DigestPolicy, EndpointConfig, Flow, Packet, SessionId, Transmit, Transport};
+use cti_switch::desk::{AgentState, CallerRecords, Candidate, Command, WantedState};
+use cti_switch::{CommandId, Effect, Engine, EngineConfig, Fact, Input, Presence};
+
+use crate::checks::{Desk, Fairness, Reach};
+use crate::desk;
+use crate::ledger::{Agent, Ledger};
+use crate::media::{Workers, ensure};
+use crate::profile::{Profile, QueueSettings, REALM, SWITCH, TRAFFIC, address};
+use crate::ua::{Happened, Ua};
+use crate::wire::{Sent, Wire};
+
+/// 2026-11-23 08:00:00 in Shanghai.
+const START_MS: u64 = 1_795_392_000_000;
+/// After the traffic: wrap-ups, goodbyes and the last transactions.
+const CALM: Duration = Duration::from_secs(240);
+const STRANGER: &str = "198.51.100.9:5060";
+
+/// A promise broken on purpose, between the switch and the world, once a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tamper {
+    Nothing,
+    SecondOffer,
+    UnservedCaller,
+    IgnoredPriority,
+    SecondWinner,
+    NoEnd,
+    TwoEnds,
+    WrongSum,
+    LeftLeg,
+    NoFrame,
+    NoReply,
+    OtherFinal,
+}
+
+impl Tamper {
+    pub const ALL: [Self; 11] = [
+        Self::SecondOffer,
+        Self::UnservedCaller,
+        Self::IgnoredPriority,
+        Self::SecondWinner,
+        Self::NoEnd,
+        Self::TwoEnds,
+        Self::WrongSum,
+        Self::LeftLeg,
+        Self::NoFrame,
+        Self::NoReply,
+        Self::OtherFinal,
+    ];
+
+    /// Words of the complaint that must follow.
+    pub const fn noticed_as(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::SecondOffer => "one agent, one offer",
+            Self::UnservedCaller => "no call waits while an agent is free",
+            Self::IgnoredPriority => "first come, first served",
+            Self::SecondWinner => "one call, one winner",
+            Self::NoEnd | Self::TwoEnds => "exactly one end",
+            Self::WrongSum => "talk and hold",
+            Self::LeftLeg => "is left",
+            Self::NoFrame => "before its frame",
+            Self::NoReply => "never answered",
+            Self::OtherFinal => "one final answer",
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub calls: usize,
+    pub inputs: u64,
+    /// A hash of every effect in order.
+    pub digest: u64,
+    pub outcomes: BTreeMap<String, usize>,
+    pub offer_ends: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+enum Due {
+    ToSwitch(Packet),
+    ToUa(usize, Packet),
+    Input(Box<Input>),
+    Dial(usize),
+    GiveUp(usize),
+    Digit(usize, char),
+    TalkOver(CallId, WhoHangsUp),
+    PhoneHold(CallId, bool),
+    CallerHold(CallId, bool),
+    Ring(usize, SessionId),
+    Answer(usize, SessionId, bool),
+    Refuse(usize, SessionId, u16),
+    Hangup(usize, SessionId),
+    Command(Agent, Command),
+    State(usize),
+    Desk(usize, bool),
+    Register(usize),
+    Deaf(usize),
+    Redeclare,
+    Garbage,
+    Drain,
+    Close,
+    AllHangUp,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum WhoHangsUp {
+    Caller,
+    Phone,
+    Both,
+}
+
+pub struct World {
+    now: Timestamp,
+    end: Timestamp,
+    engine: Engine,
+    profile: Profile,
+    settings: Vec<QueueSettings>,
+    rng: Rng,
+    /// Carriers first, then the agents in the profile's order.
+    uas: Vec<Ua>,
+    at: BTreeMap<SocketAddr, usize>,
+    due: BTreeMap<(Timestamp, u64), Due>,
+    order: u64,
+    /// The callers' sessions by their place in the profile, and whose caller a number is.
+    dialled: BTreeMap<usize, SessionId>,
+    callers: BTreeMap<String, usize>,
+    commands: u64,
+    unanswered: BTreeMap<CommandId, (Agent, Command)>,
+    frames: BTreeSet<OfferId>,
+    removed_queues: bool,
+    ledger: Ledger,
+    workers: Workers,
+    fairness: Fairness,
+    wire: Wire,
+    tamper: Tamper,
+    inputs: u64,
+    digest: u64,
+    trace: bool,
+}
+
+impl World {
+    pub fn new(seed: u64, tamper: Tamper, trace: bool) -> Self {
+        let mut rng = Rng::from_number(seed);
+        let profile = Profile::drawn(&mut rng);
+        let switch = address(SWITCH);
+        let sip = EndpointConfig {
+            listeners: vec![(Transport::Udp, switch)],
+            advertised: None,
+            local_ip: switch.ip(),
+            digest: DigestPolicy::Md5,
+            realm: REALM.into(),
+            user_agent: "Zongji".into(),
+            sessions_max: 10_000,
+            transactions_max: 100_000,
+            registrations_max: 1_000,
+        };
+        let config = EngineConfig { sip, media_ip: switch.ip(), rtp_ports: 20_000..=20_399, legs_max: 200 };
+        let mut engine_seed = [0; 32];
+        rng.fill(&mut engine_seed);
+        let mut uas: Vec<Ua> = profile.carriers.iter().map(|a| Ua::new(*a, None, &mut rng)).collect();
+        for agent in &profile.agents {
+            uas.push(Ua::new(agent.address, Some((agent.tenant.clone(), agent.name.clone())), &mut rng));
+        }
+        let at = uas.iter().enumerate().map(|(n, ua)| (ua.address, n)).collect();
+        let now = Timestamp::from_millis(START_MS);
+        let settings = vec![profile.queue_settings.clone(); profile.tenants.len()];
+        Self {
+            now,
+            end: now + TRAFFIC + CALM,
+            engine: Engine::new(config, engine_seed),
+            callers: profile.callers.iter().enumerate().map(|(n, c)| (c.number.clone(), n)).collect(),
+            profile,
+            settings,
+            rng,
+            uas,
+            at,
+            due: BTreeMap::new(),
+            order: 0,
+            dialled: BTreeMap::new(),
+            commands: 0,
+            unanswered: BTreeMap::new(),
+            frames: BTreeSet::new(),
+            removed_queues: false,
+            ledger: Ledger::default(),
+            workers: Workers::default(),
+            fairness: Fairness::default(),
+            wire: Wire::default(),
+            tamper,
+            inputs: 0,
+            digest: 0xcbf2_9ce4_8422_2325,
+            trace,
+        }
+    }
+
+    pub fn run(mut self) -> Result<Outcome, String> {
+        let result = self.run_all();
+        let now = self.now.since(Timestamp::from_millis(START_MS));
+        result.map_err(|what| format!("at {now:?}: {what}"))
+    }
+
+    fn run_all(&mut self) -> Result<Outcome, String> {
+        self.set_up()?;
+        while let Some(at) = self.next().filter(|at| *at <= self.end) {
+            self.now = at.max(self.now);
+            self.fairness.before(self.now, &self.ledger, &self.workers)?;
+            self.step()?;
+        }
+        self.now = self.end;
+        self.close()
+    }
+
+    fn set_up(&mut self) -> Result<(), String> {
+        for tenant in 0..self.profile.tenants.len() {
+            self.declare(tenant, None)?;
+        }
+        for n in 0..self.profile.agents.len() {
+            let agent = self.profile.agents[n].clone();
+            let reach = Reach { desk: None, phone: agent.secret.is_none() };
+            self.fairness.reach.insert((agent.tenant, agent.name), reach);
+            let soon = Duration::from_millis(self.rng.below(3_000));
+            if agent.secret.is_some() {
+                self.later(soon, Due::Register(n));
+            }
+            if agent.desk {
+                self.later(soon, Due::Desk(n, true));
+            }
+            self.later(soon + Duration::from_millis(10), Due::State(n));
+        }
+        for (n, at) in self.profile.callers.iter().map(|c| c.at).enumerate().collect::<Vec<_>>() {
+            self.later(at, Due::Dial(n));
+        }
+        for at in self.profile.redeclares.clone() {
+            self.later(at, Due::Redeclare);
+        }
+        for at in self.profile.garbage.clone() {
+            self.later(at, Due::Garbage);
+        }
+        if let Some(at) = self.profile.drain_at {
+            self.later(at, Due::Drain);
+        }
+        if let Some(at) = self.profile.close_at {
+            self.later(at, Due::Close);
+        }
+        if self.profile.bad_phones > 0 {
+            for n in 0..self.profile.agents.len() {
+                let at = TRAFFIC.mul_f64(self.rng.unit());
+                self.later(at, Due::Deaf(n));
+            }
+        }
+        self.later(TRAFFIC, Due::AllHangUp);
+        Ok(())
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        let due = self.due.first_key_value().map(|((at, _), _)| *at);
+        let uas = self.uas.iter().filter_map(|ua| ua.endpoint.poll_deadline()).min();
+        [due, uas, self.engine.poll_deadline()].into_iter().flatten().min()
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        let now = self.now;
+        if let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= now) {
+            let due = entry.remove();
+            return self.happen(due);
+        }
+        if let Some(n) = self.uas.iter().position(|ua| ua.endpoint.poll_deadline().is_some_and(|at| at <= now)) {
+            self.uas[n].endpoint.handle_deadline(now);
+            self.pump(n);
+            return Ok(());
+        }
+        self.input(Input::Tick)
+    }
+
+    fn happen(&mut self, due: Due) -> Result<(), String> {
+        let now = self.now;
+        match due {
+            Due::ToSwitch(packet) => return self.input(Input::Sip(packet)),
+            Due::Input(input) => return self.input(*input),
+            Due::ToUa(n, packet) => {
+                if self.uas[n].deaf_until <= now {
+                    self.uas[n].endpoint.handle_packet(now, packet);
+                    self.pump(n);
+                }
+            }
+            Due::Dial(caller) => self.dial(caller),
+            Due::GiveUp(caller) => {
+                let number = &self.profile.callers[caller].number;
+                let story = self.ledger.by_number.get(number).map(|call| &self.ledger.calls[call]);
+                if story.is_none_or(|story| story.answered.is_none()) {
+                    self.caller_hangs_up(caller);
+                }
+            }
+            Due::Digit(caller, digit) => {
+                let call = self.ledger.by_number.get(&self.profile.callers[caller].number);
+                let leg = call.and_then(|call| self.workers.customers.get(call)).filter(|(_, closed)| !closed);
+                if let Some((leg, _)) = leg {
+                    return self.input(Input::Media(MediaEvent::Digit { leg: *leg, digit }));
+                }
+            }
+            Due::TalkOver(call, who) => {
+                if matches!(who, WhoHangsUp::Caller | WhoHangsUp::Both) {
+                    let caller = self.callers[&self.ledger.calls[&call].from];
+                    self.caller_hangs_up(caller);
+                }
+                if matches!(who, WhoHangsUp::Phone | WhoHangsUp::Both)
+                    && let Some((n, session)) = self.phone_of(call)
+                {
+                    self.uas[n].endpoint.hangup(now, session, None);
+                    self.pump(n);
+                }
+            }
+            Due::PhoneHold(call, held) => {
+                if let Some((n, session)) = self.phone_of(call) {
+                    self.uas[n].hold(now, session, held);
+                    self.pump(n);
+                }
+            }
+            Due::CallerHold(call, held) => {
+                let caller = self.callers[&self.ledger.calls[&call].from];
+                if let Some(session) = self.dialled.get(&caller).copied() {
+                    let n = self.profile.callers[caller].tenant;
+                    self.uas[n].hold(now, session, held);
+                    self.pump(n);
+                }
+            }
+            Due::Ring(n, session) => {
+                self.uas[n].endpoint.ring(now, session, None);
+                self.pump(n);
+            }
+            Due::Answer(n, session, broken) => {
+                self.uas[n].answer(now, session, broken);
+                self.pump(n);
+            }
+            Due::Refuse(n, session, code) => {
+                self.uas[n].refuse(now, session, code);
+                self.pump(n);
+            }
+            Due::Hangup(n, session) => {
+                self.uas[n].endpoint.hangup(now, session, None);
+                self.pump(n);
+            }
+            Due::Command(agent, command) => return self.command(agent, command),
+            Due::State(n) => return self.change_state(n),
+            Due::Desk(n, connected) => return self.desk(n, connected),
+            Due::Register(n) => {
+                let agent = &self.profile.agents[n];
+                if let Some(secret) = agent.secret.clone() {
+                    let (name, ua) = (agent.name.clone(), n + self.profile.carriers.len());
+                    self.uas[ua].register(now, SWITCH, name.as_str(), &secret);
+                    self.pump(ua);
+                }
+            }
+            Due::Deaf(n) => {
+                let ua = n + self.profile.carriers.len();
+                // Shorter than 64*T1: our BYE or CANCEL reaches it in the end.
+                self.uas[ua].deaf_until = now + Duration::from_millis(self.rng.below(20_000));
+            }
+            Due::Redeclare => return self.redeclare(),
+            Due::Garbage => return self.garbage(),
+            Due::Drain => return self.input(Input::Drain),
+            Due::Close => return self.input(Input::Close),
+            Due::AllHangUp => {
+                for caller in 0..self.profile.callers.len() {
+                    self.caller_hangs_up(caller);
+                }
+                for ua in &mut self.uas {
+                    ua.deaf_until = Timestamp::default();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    // The callers.
+
+    fn dial(&mut self, n: usize) {
+        let caller = self.profile.callers[n].clone();
+        let now = self.now;
+        let session = self.uas[caller.tenant].dial(now, caller.did, SWITCH, &caller.number, caller.offer);
+        self.dialled.insert(n, session);
+        self.pump(caller.tenant);
+        self.later(caller.patience, Due::GiveUp(n));
+        for (after, digit) in caller.digits {
+            self.later(after, Due::Digit(n, digit));
+        }
+    }
+
+    fn caller_hangs_up(&mut self, n: usize) {
+        if let Some(session) = self.dialled.get(&n).copied() {
+            let ua = self.profile.callers[n].tenant;
+            self.uas[ua].endpoint.hangup(self.now, session, None);
+            self.pump(ua);
+        }
+    }
+
+    // The phones.
+
+    /// The phone and the session in which the call's agent talks.
+    fn phone_of(&self, call: CallId) -> Option<(usize, SessionId)> {
+        let story = &self.ledger.calls[&call];
+        let (name, _) = story.answered.as_ref()?;
+        let agent = (story.tenant.clone(), name.clone());
+        let n = self.uas.iter().position(|ua| ua.agent.as_ref() == Some(&agent))?;
+        let is_it = |id: &String| self.wire.invites.get(id).is_some_and(|known| *known == call.to_string());
+        let (session, _) = self.uas[n].calls.iter().find(|(_, ua_call)| ua_call.answered && is_it(&ua_call.call_id))?;
+        Some((n, *session))
+    }
+
+    fn ringing(&mut self, n: usize, session: SessionId) {
+        let ms = Duration::from_millis;
+        let odd = self.rng.below(1_000) < self.profile.bad_phones;
+        let ring = ms(self.rng.below(60));
+        if !odd {
+            let after = ms(300 + self.rng.below(5_000));
+            self.later(ring, Due::Ring(n, session));
+            self.later(ring + after, Due::Answer(n, session, false));
+            return;
+        }
+        match self.rng.below(8) {
+            0 | 1 => {
+                let code = [486, 480, 603, 500][self.rng.below(4) as usize];
+                let after = ms(self.rng.below(3_000));
+                self.later(after, Due::Refuse(n, session, code));
+            }
+            2 => self.later(ring, Due::Ring(n, session)),
+            // About when the ring timeout comes: 200 and CANCEL cross.
+            3 | 4 => {
+                let timeout = ms(self.settings[0].ring_timeout_s * 1_000);
+                self.later(ring, Due::Ring(n, session));
+                let after = (timeout + ms(self.rng.below(300))).saturating_sub(ms(150));
+                self.later(after, Due::Answer(n, session, false));
+            }
+            5 => self.later(ms(0), Due::Answer(n, session, false)),
+            6 => {
+                self.later(ring, Due::Answer(n, session, false));
+                let after = ring + ms(self.rng.below(40));
+                self.later(after, Due::Hangup(n, session));
+            }
+            _ => self.later(ring, Due::Answer(n, session, true)),
+        }
+    }
+
+    /// Lets a phone say what it has to say.
+    fn pump(&mut self, n: usize) {
+        let now = self.now;
+        for happened in self.uas[n].events(now) {
+            match happened {
+                Happened::Ringing { session } => self.ringing(n, session),
+                Happened::AskedToAnswer { session } => {
+                    self.later(Duration::from_millis(30), Due::Answer(n, session, false))
+                }
+                Happened::Registered => {
+                    if let Some(agent) = self.uas[n].agent.clone()
+                        && self.is_declared(&agent)
+                    {
+                        self.fairness.reach.entry(agent).or_default().phone = true;
+                    }
+                }
+            }
+        }
+        let deaf = self.uas[n].deaf_until > now;
+        for Transmit { flow, bytes } in self.uas[n].transmits() {
+            let from =
+                Flow { transport: flow.transport, local: flow.remote, remote: self.uas[n].address, connection: None };
+            if deaf {
+                continue;
+            }
+            for after in self.profile.network.copies(&mut self.rng) {
+                self.later(after, Due::ToSwitch(Packet { flow: from, bytes: bytes.clone() }));
+            }
+        }
+    }
+
+    // The desks.
+
+    fn command(&mut self, agent: Agent, command: Command) -> Result<(), String> {
+        self.commands += 1;
+        let id = CommandId(self.commands);
+        self.unanswered.insert(id, (agent.clone(), command.clone()));
+        let (tenant, agent) = agent;
+        self.input(Input::Desk { tenant, agent, id, command })
+    }
+
+    fn change_state(&mut self, n: usize) -> Result<(), String> {
+        let agent = self.agent(n);
+        let is_first = self.now < Timestamp::from_millis(START_MS + 5_000);
+        if self.now < self.end - CALM {
+            let after = Duration::from_millis(5_000 + self.rng.below(60_000));
+            self.later(after, Due::State(n));
+        }
+        let command = if is_first {
+            Command::SetState { state: WantedState::Ready, reason: None }
+        } else {
+            desk::state(&mut self.rng)
+        };
+        if self.profile.agents[n].desk {
+            if !is_first && self.rng.below(8) == 0 {
+                let connected = self.rng.below(3) > 0;
+                let after = Duration::from_millis(self.rng.below(40_000));
+                self.later(Duration::ZERO, Due::Desk(n, false));
+                self.later(after, Due::Desk(n, connected));
+            }
+            return self.command(agent, command);
+        }
+        Ok(())
+    }
+
+    fn desk(&mut self, n: usize, connected: bool) -> Result<(), String> {
+        let (tenant, agent) = self.agent(n);
+        let key = (tenant.clone(), agent.clone());
+        if !self.is_declared(&key) {
+            return Ok(());
+        }
+        let reach = self.fairness.reach.entry(key).or_default();
+        let presence = if connected {
+            reach.desk = Some(Desk::Connected);
+            Presence::Connected
+        } else {
+            if matches!(reach.desk, Some(Desk::Connected)) {
+                reach.desk = Some(Desk::Gone(self.now));
+            }
+            Presence::Disconnected
+        };
+        self.input(Input::DeskPresence { tenant, agent, presence })
+    }
+
+    fn commands_later(&mut self, agent: &Agent, commands: Vec<(Duration, Command)>) {
+        let has_desk = self.profile.agents.iter().any(|a| a.desk && a.tenant == agent.0 && a.name == agent.1);
+        if has_desk {
+            for (after, command) in commands {
+                self.later(after, Due::Command(agent.clone(), command));
+            }
+        }
+    }
+
+    fn agent(&self, n: usize) -> Agent {
+        (self.profile.agents[n].tenant.clone(), self.profile.agents[n].name.clone())
+    }
+
+    fn is_declared(&self, agent: &Agent) -> bool {
+        self.fairness.tenants.get(&agent.0).is_some_and(|t| t.doc.agent.iter().any(|decl| decl.name == agent.1))
+    }
+
+    // What changes and what is sent by nobody.
+
+    fn declare(&mut self, index: usize, without: Option<&AgentName>) -> Result<(), String> {
+        let tenant = Arc::new(self.profile.tenant(index, &self.settings[index], without));
+        self.fairness.tenants.insert(self.profile.tenants[index].clone(), tenant.clone());
+        self.input(Input::Declare(tenant))
+    }
+
+    fn redeclare(&mut self) -> Result<(), String> {
+        let index = self.rng.below(self.profile.tenants.len() as u64) as usize;
+        let mut settings = QueueSettings::drawn(&mut self.rng);
+        settings.vip_stands = self.rng.below(3) > 0;
+        self.removed_queues |= !settings.vip_stands;
+        self.settings[index] = settings;
+        let tenant = self.profile.tenants[index].clone();
+        let mine: Vec<usize> =
+            (0..self.profile.agents.len()).filter(|n| self.profile.agents[*n].tenant == tenant).collect();
+        let gone = (self.rng.below(2) == 0).then(|| mine[self.rng.below(mine.len() as u64) as usize]);
+        let before: Vec<bool> = mine.iter().map(|n| self.is_declared(&self.agent(*n))).collect();
+        if let Some(n) = gone {
+            let (agent, by_contact) = (self.agent(n), self.profile.agents[n].secret.is_none());
+            self.fairness.reach.insert(agent, Reach { desk: None, phone: by_contact });
+        }
+        let without = gone.map(|n| self.profile.agents[n].name.clone());
+        self.declare(index, without.as_ref())?;
+        for (n, was_declared) in mine.into_iter().zip(before) {
+            if !was_declared && gone != Some(n) {
+                self.later(Duration::from_millis(500), Due::Register(n));
+                if self.profile.agents[n].desk {
+                    self.later(Duration::from_millis(700), Due::Desk(n, true));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn garbage(&mut self) -> Result<(), String> {
+        let from = if self.rng.below(2) == 0 { address(STRANGER) } else { self.profile.carriers[0] };
+        let invite = format!(
+            "INVITE sip:4001001004@{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{:x}\r\nMax-Forwards: 70\r\n\
+             From: <sip:+8613900000000@{from}>;tag=a\r\nTo: <sip:4001001004@{SWITCH}>\r\nCall-ID: {:x}\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:x@{from}>\r\nContent-Length: 0\r\n\r\n",
+            self.rng.next_u64(),
+            self.rng.next_u64()
+        );
+        let bytes = match self.rng.below(6) {
+            0 => {
+                let mut bytes = vec![0; 1 + self.rng.below(900) as usize];
+                self.rng.fill(&mut bytes);
+                bytes
+            }
+            1 => invite.as_bytes()[..self.rng.below(invite.len() as u64) as usize].to_vec(),
+            2 => {
+                let mut bytes = invite.clone().into_bytes();
+                for _ in 0..8 {
+                    let at = self.rng.below(bytes.len() as u64) as usize;
+                    bytes[at] = self.rng.below(256) as u8;
+                }
+                bytes
+            }
+            3 => invite.replace("INVITE", "OPTIONS").into_bytes(),
+            4 => invite.replace("INVITE", "BYE").replace("To: <", "To: <sip:x>;tag=nobody\r\nX: <").into_bytes(),
+            _ if from == address(STRANGER) => invite.into_bytes(),
+            _ => b"\r\n\r\n".to_vec(),
+        };
+        let flow = Flow { transport: Transport::Udp, local: address(SWITCH), remote: from, connection: None };
+        self.input(Input::Sip(Packet { flow, bytes: Bytes::from(bytes) }))
+    }
+
+    // The switch.
+
+    fn input(&mut self, input: Input) -> Result<(), String> {
+        self.inputs += 1;
+        if self.trace {
+            let at = self.now.since(Timestamp::from_millis(START_MS));
+            match &input {
+                Input::Sip(packet) => println!("{at:?} < {} {}", packet.flow.remote, first_line(&packet.bytes)),
+                Input::Tick => {}
+                other => println!("{at:?} < {}", short(&format!("{other:?}"))),
+            }
+        }
+        self.engine.handle(self.now, input);
+        while let Some(effect) = self.engine.poll_effect() {
+            self.carry_out(effect)?;
+        }
+        self.engine.check_invariants(self.now).map_err(|broken| format!("invariant: {broken}"))?;
+        self.fairness.after(self.now, &self.ledger, &self.workers);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
+        self.note(&effect);
+        match effect {
+            Effect::Send(transmit) => self.send(&transmit),
+            Effect::Media { call, command } => self.media(call, command),
+            Effect::LookUp { tenant, call, number } => {
+                let story = &self.ledger.calls[&call];
+                ensure(story.tenant == tenant && story.from == *number.expose(), || {
+                    format!("{call} is looked up as another's")
+                })?;
+                self.look_up(call);
+                Ok(())
+            }
+            Effect::Offer { tenant, agent, offer } => {
+                if self.once(Tamper::NoFrame) {
+                    return Ok(());
+                }
+                let story = &self.ledger.calls[&offer.call_id];
+                ensure(story.tenant == tenant, || {
+                    format!("one tenant never sees another: {agent} of {tenant} is shown {}", offer.call_id)
+                })?;
+                ensure(offer.pop.number == Pii::new(story.from.clone()), || {
+                    format!("the pop of {} shows another number", offer.call_id)
+                })?;
+                self.frames.insert(offer.offer_id);
+                if self.rng.below(20) > 0 {
+                    let after = Duration::from_millis(self.rng.below(30));
+                    self.later(after, Due::Input(Box::new(Input::OfferShown { offer: offer.offer_id })));
+                }
+                let commands = desk::on_offer(&mut self.rng, offer.offer_id);
+                self.commands_later(&(tenant, agent), commands);
+                Ok(())
+            }
+            Effect::Desk { tenant, agent, event: _ } => {
+                let key = (tenant, agent);
+                let known = self.uas.iter().any(|ua| ua.agent.as_ref() == Some(&key));
+                ensure(known, || format!("an event for {key:?}, who is nobody"))
+            }
+            Effect::Reply { id, result: _ } => {
+                if self.once(Tamper::NoReply) {
+                    return Ok(());
+                }
+                let known = self.unanswered.remove(&id);
+                ensure(known.is_some(), || format!("command {id:?} is answered twice or was never given"))
+            }
+            Effect::Fact(fact) => self.fact(fact),
+            Effect::Measure(_) => Ok(()),
+        }
+    }
+
+    fn send(&mut self, transmit: &Transmit) -> Result<(), String> {
+        let sent = self.wire.sent(&transmit.bytes)?;
+        let to = self.at.get(&transmit.flow.remote).copied();
+        if let Sent::Invite { call } = sent {
+            let agent = to.and_then(|n| self.uas[n].agent.clone());
+            let agent = agent.ok_or_else(|| format!("an INVITE to {}, where no phone is", transmit.flow.remote))?;
+            let story = CallId::parse(&call).and_then(|call| self.ledger.calls.get(&call));
+            let story = story.ok_or_else(|| format!("a phone rings for {call}, which is unknown"))?;
+            let offer = story.offer.as_ref().filter(|(_, name, _)| *name == agent.1 && story.tenant == agent.0);
+            let (offer, ..) =
+                offer.ok_or_else(|| format!("one agent, one offer: {} rings for {call} without an offer", agent.1))?;
+            ensure(self.frames.contains(offer), || format!("{}'s phone rings for {call} before its frame", agent.1))?;
+        }
+        if self.tamper == Tamper::OtherFinal && transmit.bytes.starts_with(b"SIP/2.0 200") && self.wire.messages > 500 {
+            let text = String::from_utf8_lossy(&transmit.bytes).replacen("SIP/2.0 200 OK", "SIP/2.0 486 Busy Here", 1);
+            if text.contains(" INVITE\r\n") {
+                self.wire.sent(text.as_bytes())?;
+            }
+        }
+        let Some(n) = to else { return Ok(()) };
+        let back =
+            Flow { transport: Transport::Udp, local: transmit.flow.remote, remote: address(SWITCH), connection: None };
+        for after in self.profile.network.copies(&mut self.rng) {
+            self.later(after, Due::ToUa(n, Packet { flow: back, bytes: transmit.bytes.clone() }));
+        }
+        Ok(())
+    }
+
+    fn media(&mut self, call: CallId, command: MediaCommand) -> Result<(), String> {
+        let is_close = matches!(command, MediaCommand::Close { .. });
+        if is_close && self.once(Tamper::LeftLeg) {
+            return Ok(());
+        }
+        if let MediaCommand::Bridge { a, .. } = &command
+            && self.once(Tamper::SecondWinner)
+        {
+            self.workers.obey(self.now, call, MediaCommand::Bridge { a: *a, b: *a }, 0, &mut self.rng)?;
+        }
+        let bad_ports = self.profile.bad_ports;
+        for (after, event) in self.workers.obey(self.now, call, command, bad_ports, &mut self.rng)? {
+            self.later(after, Due::Input(Box::new(Input::Media(event))));
+        }
+        Ok(())
+    }
+
+    fn look_up(&mut self, call: CallId) {
+        let candidate = |n: u64| Candidate {
+            customer_id: format!("c{n}"),
+            name: format!("Customer {n}"),
+            why: "phone".into(),
+            confidence: 1.0,
+            value_class: None,
+            risk: None,
+            company: None,
+            products: Vec::new(),
+            open_cases: Vec::new(),
+            last_contacts: Vec::new(),
+        };
+        let records = match self.rng.below(12) {
+            0 => return,
+            1 => None,
+            n => Some(Box::new(CallerRecords { candidates: (0..n % 3).map(candidate).collect() })),
+        };
+        let after = self.profile.records_after.mul_f64(2.0 * self.rng.unit());
+        self.later(after, Due::Input(Box::new(Input::Caller { call, records })));
+    }
+
+    fn fact(&mut self, fact: Fact) -> Result<(), String> {
+        let now = self.now;
+        let fact = match self.tampered(fact)? {
+            Some(fact) => fact,
+            None => return Ok(()),
+        };
+        if let Fact::AgentState { tenant, agent, state: AgentState::Offered, .. } = &fact {
+            self.fairness.reserved(now, &self.ledger, &self.workers, &(tenant.clone(), agent.clone()));
+        }
+        self.ledger.fact(now, &fact)?;
+        match fact {
+            Fact::Offered { tenant, call, agent, .. } => {
+                self.fairness.offered(now, &self.ledger, call, &(tenant, agent));
+            }
+            Fact::Answered { tenant, call, agent } => self.answered(tenant, call, agent),
+            Fact::NodeEntered { call, .. } => self.fairness.gone(call),
+            Fact::CallEnded { record } => {
+                self.fairness.gone(record.id);
+                if let Some(agent) = record.agent {
+                    let commands = desk::on_wrapup(&mut self.rng, record.id);
+                    self.commands_later(&(record.tenant, agent), commands);
+                }
+            }
+            Fact::CallStarted { .. }
+            | Fact::Queued { .. }
+            | Fact::OfferEnded { .. }
+            | Fact::Held { .. }
+            | Fact::RecordingStarted { .. }
+            | Fact::RecordingEnded { .. }
+            | Fact::WrapupEnded { .. }
+            | Fact::AgentState { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, tenant: TenantId, call: CallId, agent: AgentName) {
+        let ms = Duration::from_millis;
+        let caller = &self.profile.callers[self.callers[&self.ledger.calls[&call].from]];
+        let (talk, holds) = (caller.talk, caller.holds);
+        let who = match self.rng.below(20) {
+            0..=10 => WhoHangsUp::Caller,
+            11..=18 => WhoHangsUp::Phone,
+            _ => WhoHangsUp::Both,
+        };
+        self.later(talk, Due::TalkOver(call, who));
+        // A phone that is deaf or was hung up on in the same moment does not end it: the caller does, in the end.
+        self.later(talk + ms(30_000), Due::TalkOver(call, WhoHangsUp::Caller));
+        if holds {
+            self.later(talk.mul_f64(0.2), Due::CallerHold(call, true));
+            self.later(talk.mul_f64(0.5), Due::CallerHold(call, false));
+        }
+        if self.rng.below(8) == 0 {
+            self.later(talk.mul_f64(0.3), Due::PhoneHold(call, true));
+            self.later(talk.mul_f64(0.7), Due::PhoneHold(call, false));
+        }
+        if self.rng.below(30) == 0
+            && let Some((leg, _)) = self.workers.customers.get(&call)
+        {
+            let silent = Input::Media(MediaEvent::Silent { leg: *leg });
+            self.later(talk.mul_f64(0.4), Due::Input(Box::new(silent)));
+        }
+        let commands = desk::on_answer(&mut self.rng, call);
+        self.commands_later(&(tenant, agent), commands);
+    }
+
+    // At the end.
+
+    fn close(&mut self) -> Result<Outcome, String> {
+        self.ledger.close()?;
+        ensure(self.unanswered.is_empty(), || format!("commands that were never answered: {:?}", self.unanswered))?;
+        ensure(self.workers.legs.is_empty(), || format!("a leg is left at the workers: {:?}", self.workers.legs))?;
+        ensure(self.workers.recordings.is_empty(), || "a recording is left at the workers".into())?;
+        let held = self.engine.held();
+        ensure(held.is_nothing(), || format!("something is left in the switch: {held:?}"))?;
+        for ua in &self.uas {
+            let sessions = ua.endpoint.sessions();
+            ensure(sessions == 0, || format!("a dialog is left at {}: {sessions}, {:?}", ua.address, ua.calls))?;
+        }
+        self.check_live()?;
+        let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
+        for story in self.ledger.calls.values() {
+            if let Some(record) = &story.record {
+                *outcomes.entry(format!("{:?}", record.outcome)).or_default() += 1;
+            }
+        }
+        let calls = self.profile.callers.len();
+        let offer_ends = self.ledger.offer_ends.clone();
+        Ok(Outcome { calls, inputs: self.inputs, digest: self.digest, outcomes, offer_ends })
+    }
+
+    /// The live figures against the facts': the reports add up.
+    fn check_live(&self) -> Result<(), String> {
+        for (tenant, live) in self.engine.live(self.now) {
+            ensure(live.calls.is_empty(), || format!("{} calls are left in live", live.calls.len()))?;
+            for queue in &live.queues {
+                ensure(queue.waiting == 0, || format!("{} are left waiting in {}", queue.waiting, queue.name))?;
+                let counted =
+                    self.ledger.queues.get(&(tenant.clone(), queue.name.clone())).copied().unwrap_or_default();
+                let shown = (queue.offered, queue.answered, queue.abandoned);
+                let is_whole = !(self.removed_queues && queue.name.as_str() == "vip");
+                ensure(!is_whole || counted == shown, || {
+                    format!("offered, answered, abandoned of {}: live {shown:?}, by the facts {counted:?}", queue.name)
+                })?;
+            }
+            for agent in &live.agents {
+                let day = self.ledger.agents.get(&(tenant.clone(), agent.name.clone()));
+                let state = day.map_or(AgentState::Offline, |day| day.state);
+                ensure(agent.state == state, || {
+                    format!("{}: live {:?}, by the facts {state:?}", agent.name, agent.state)
+                })?;
+                ensure(agent.call_id.is_none(), || format!("{} is left with {:?}", agent.name, agent.call_id))?;
+            }
+        }
+        Ok(())
+    }
+
+    // Tools.
+
+    fn later(&mut self, after: Duration, due: Due) {
+        self.order += 1;
+        self.due.insert((self.now + after, self.order), due);
+    }
+
+    /// Whether this is what is to be broken, and not broken yet; only once traffic has begun.
+    fn once(&mut self, tamper: Tamper) -> bool {
+        if self.tamper != tamper || self.ledger.calls.len() < 20 {
+            return false;
+        }
+        self.tamper = Tamper::Nothing;
+        true
+    }
+
+    /// The fact as it is to be read; `None` is a fact that was taken away.
+    fn tampered(&mut self, fact: Fact) -> Result<Option<Fact>, String> {
+        if self.tamper == Tamper::Nothing || self.ledger.calls.len() < 20 {
+            return Ok(Some(fact));
+        }
+        let now = self.now;
+        match (self.tamper, fact) {
+            (Tamper::SecondOffer, fact @ Fact::Offered { .. }) => {
+                let Fact::Offered { tenant, call, offer, agent } = fact.clone() else { return Ok(Some(fact)) };
+                let Some(other) =
+                    self.ledger.waiting.iter().find(|c| **c != call && self.ledger.calls[*c].tenant == tenant)
+                else {
+                    return Ok(Some(fact));
+                };
+                let other = *other;
+                self.ledger.fact(now, &fact)?;
+                self.tamper = Tamper::Nothing;
+                Ok(Some(Fact::Offered { tenant, call: other, offer, agent }))
+            }
+            // A caller in the queue of whom the switch knows nothing.
+            (Tamper::UnservedCaller, fact @ Fact::CallStarted { .. }) => {
+                let Fact::CallStarted { tenant, direction, trunk, to, .. } = fact.clone() else {
+                    return Ok(Some(fact));
+                };
+                let call = CallId::new(now, &mut self.rng);
+                let from = Pii::new("+8613999999999".to_owned());
+                let queue = "general".into();
+                self.ledger
+                    .fact(now, &Fact::CallStarted { tenant: tenant.clone(), call, direction, trunk, from, to })?;
+                self.ledger.fact(now, &Fact::Queued { tenant, call, queue, priority: 0 })?;
+                self.tamper = Tamper::Nothing;
+                Ok(Some(fact))
+            }
+            (Tamper::IgnoredPriority, fact @ Fact::Queued { .. }) => {
+                if let Fact::Queued { call, .. } = &fact {
+                    self.fairness.tampered.insert(*call, (call.as_u128() % 9) as i32);
+                }
+                Ok(Some(fact))
+            }
+            (Tamper::NoEnd, Fact::CallEnded { .. }) => {
+                self.tamper = Tamper::Nothing;
+                Ok(None)
+            }
+            (Tamper::TwoEnds, fact @ Fact::CallEnded { .. }) => {
+                self.ledger.fact(now, &fact)?;
+                Ok(Some(fact))
+            }
+            (Tamper::WrongSum, Fact::CallEnded { mut record }) => {
+                record.talk_ms += 1_000;
+                Ok(Some(Fact::CallEnded { record }))
+            }
+            (_, fact) => Ok(Some(fact)),
+        }
+    }
+
+    /// Into the digest of the run, and onto the screen where asked for.
+    fn note(&mut self, effect: &Effect) {
+        let mut digest = self.digest;
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes {
+                digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        add(&self.now.as_micros().to_be_bytes());
+        match effect {
+            Effect::Send(transmit) => {
+                add(&transmit.bytes);
+                add(&transmit.flow.remote.port().to_be_bytes());
+            }
+            Effect::Fact(fact) => add(serde_json::to_string(fact).unwrap_or_default().as_bytes()),
+            other => add(format!("{other:?}").as_bytes()),
+        }
+        self.digest = digest;
+        if self.trace {
+            let at = self.now.since(Timestamp::from_millis(START_MS));
+            match effect {
+                Effect::Send(transmit) => println!("{at:?} > {} {}", transmit.flow.remote, first_line(&transmit.bytes)),
+                Effect::Fact(fact) => println!("{at:?} ! {}", short(&serde_json::to_string(fact).unwrap_or_default())),
+                other => println!("{at:?} > {}", short(&format!("{other:?}"))),
+            }
+        }
+    }
+}
+
+fn first_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let find = |name: &str| text.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_owned();
+    format!("{} [{} {}]", text.lines().next().unwrap_or_default(), find("Call-ID"), find("CSeq"))
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(400).collect()
+}
