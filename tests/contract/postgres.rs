@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +16,8 @@ const MISSING: &str = "PostgreSQL's server is not installed: `make test` install
 struct Server {
     binaries: PathBuf,
     port: u16,
+    /// Its standard input is held open until this process ends.
+    _watcher: Child,
 }
 
 /// The URL of a database that nobody used before.
@@ -76,8 +78,6 @@ fn start() -> Server {
         .stderr(Stdio::null())
         .spawn()
         .expect("setsid, setpriv and sh are there");
-    // Held open until this process ends.
-    std::mem::forget(watcher.stdin.take());
     let since = Instant::now();
     while !ready(&binaries, port) {
         let log =
@@ -91,7 +91,7 @@ fn start() -> Server {
         );
         std::thread::sleep(Duration::from_millis(50));
     }
-    Server { binaries, port }
+    Server { binaries, port, _watcher: watcher }
 }
 
 /// The newest version's programs.

@@ -68,7 +68,7 @@ impl Wire {
         let (number, method) = need("CSeq")?.split_once(' ').ok_or_else(|| format!("no CSeq: {}", text()))?;
         let number: u32 = number.parse().map_err(|_| format!("no CSeq: {}", text()))?;
         if let Some(status) = message.start.strip_prefix("SIP/2.0 ") {
-            let code: u16 = status.get(..3).and_then(|code| code.parse().ok()).ok_or_else(|| text())?;
+            let code: u16 = status.get(..3).and_then(|code| code.parse().ok()).ok_or_else(&text)?;
             return self.answered(call_id, number, method, code, &text);
         }
         ensure(message.start.starts_with(method) || method == "INVITE", || {
