@@ -2,79 +2,34 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use cti_base::{AgentName, CallId, OfferId, Pii, Rng, TenantId, Timestamp};
 use cti_media::{MediaCommand, MediaEvent};
 use cti_sip::{DigestPolicy, EndpointConfig, Flow, Packet, SessionId, Transmit, Transport};
-use cti_switch::desk::{AgentState, CallerRecords, Candidate, Command, WantedState};
-use cti_switch::{CommandId, Effect, Engine, EngineConfig, Fact, Input, Presence};
+use cti_switch::desk::{AgentState, CallerRecords, Candidate, Command};
+use cti_switch::{CommandId, Effect, Engine, EngineConfig, Fact, Input};
 
-use crate::checks::{Desk, Fairness, Reach};
+use crate::checks::{Fairness, Reach};
 use crate::desk;
 use crate::ledger::{Agent, Ledger};
 use crate::media::{Workers, ensure};
 use crate::profile::{Profile, QueueSettings, REALM, SWITCH, TRAFFIC, address};
-use crate::ua::{Happened, Ua};
+use crate::ua::Ua;
 use crate::wire::{Sent, Wire};
+
+mod changes;
+mod closing;
+mod people;
+mod tamper;
+
+pub use tamper::Tamper;
 
 /// 2026-11-23 08:00:00 in Shanghai.
 const START_MS: u64 = 1_795_392_000_000;
 /// After the traffic: wrap-ups, goodbyes and the last transactions.
 const CALM: Duration = Duration::from_secs(240);
 const STRANGER: &str = "198.51.100.9:5060";
-
-/// A promise broken on purpose, between the switch and the world, once a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tamper {
-    Nothing,
-    SecondOffer,
-    UnservedCaller,
-    IgnoredPriority,
-    SecondWinner,
-    NoEnd,
-    TwoEnds,
-    WrongSum,
-    LeftLeg,
-    NoFrame,
-    NoReply,
-    OtherFinal,
-}
-
-impl Tamper {
-    pub const ALL: [Self; 11] = [
-        Self::SecondOffer,
-        Self::UnservedCaller,
-        Self::IgnoredPriority,
-        Self::SecondWinner,
-        Self::NoEnd,
-        Self::TwoEnds,
-        Self::WrongSum,
-        Self::LeftLeg,
-        Self::NoFrame,
-        Self::NoReply,
-        Self::OtherFinal,
-    ];
-
-    /// Words of the complaint that must follow.
-    pub const fn noticed_as(self) -> &'static str {
-        match self {
-            Self::Nothing => "",
-            Self::SecondOffer => "one agent, one offer",
-            Self::UnservedCaller => "no call waits while an agent is free",
-            Self::IgnoredPriority => "first come, first served",
-            Self::SecondWinner => "one call, one winner",
-            Self::NoEnd | Self::TwoEnds => "exactly one end",
-            Self::WrongSum => "talk and hold",
-            Self::LeftLeg => "is left",
-            Self::NoFrame => "before its frame",
-            Self::NoReply => "never answered",
-            Self::OtherFinal => "one final answer",
-        }
-    }
-}
 
 /// What a run came to.
 #[derive(Debug)]
@@ -383,245 +338,6 @@ impl World {
         Ok(())
     }
 
-    // The callers.
-
-    fn dial(&mut self, n: usize) {
-        let caller = self.profile.callers[n].clone();
-        let now = self.now;
-        let session = self.uas[caller.tenant].dial(now, caller.did, SWITCH, &caller.number, caller.offer);
-        self.dialled.insert(n, session);
-        self.pump(caller.tenant);
-        self.later(caller.patience, Due::GiveUp(n));
-        for (after, digit) in caller.digits {
-            self.later(after, Due::Digit(n, digit));
-        }
-    }
-
-    fn caller_hangs_up(&mut self, n: usize) {
-        if let Some(session) = self.dialled.get(&n).copied() {
-            let ua = self.profile.callers[n].tenant;
-            self.uas[ua].endpoint.hangup(self.now, session, None);
-            self.pump(ua);
-        }
-    }
-
-    // The phones.
-
-    /// The phone and the session in which the call's agent talks.
-    fn phone_of(&self, call: CallId) -> Option<(usize, SessionId)> {
-        let story = &self.ledger.calls[&call];
-        let (name, _) = story.answered.as_ref()?;
-        let agent = (story.tenant.clone(), name.clone());
-        let n = self.uas.iter().position(|ua| ua.agent.as_ref() == Some(&agent))?;
-        let is_it = |id: &String| self.wire.invites.get(id).is_some_and(|known| *known == call.to_string());
-        let (session, _) = self.uas[n].calls.iter().find(|(_, ua_call)| ua_call.answered && is_it(&ua_call.call_id))?;
-        Some((n, *session))
-    }
-
-    fn ringing(&mut self, n: usize, session: SessionId) {
-        let ms = Duration::from_millis;
-        let odd = self.rng.below(1_000) < self.profile.bad_phones;
-        let ring = ms(self.rng.below(60));
-        if !odd {
-            let after = ms(300 + self.rng.below(5_000));
-            self.later(ring, Due::Ring(n, session));
-            self.later(ring + after, Due::Answer(n, session, false));
-            return;
-        }
-        match self.rng.below(8) {
-            0 | 1 => {
-                let code = [486, 480, 603, 500][self.rng.below(4) as usize];
-                let after = ms(self.rng.below(3_000));
-                self.later(after, Due::Refuse(n, session, code));
-            }
-            2 => self.later(ring, Due::Ring(n, session)),
-            // About when the ring timeout comes: 200 and CANCEL cross.
-            3 | 4 => {
-                let timeout = ms(self.settings[0].ring_timeout_s * 1_000);
-                self.later(ring, Due::Ring(n, session));
-                let after = (timeout + ms(self.rng.below(300))).saturating_sub(ms(150));
-                self.later(after, Due::Answer(n, session, false));
-            }
-            5 => self.later(ms(0), Due::Answer(n, session, false)),
-            6 => {
-                self.later(ring, Due::Answer(n, session, false));
-                let after = ring + ms(self.rng.below(40));
-                self.later(after, Due::Hangup(n, session));
-            }
-            _ => self.later(ring, Due::Answer(n, session, true)),
-        }
-    }
-
-    /// Lets a phone say what it has to say.
-    fn pump(&mut self, n: usize) {
-        let now = self.now;
-        for happened in self.uas[n].events(now) {
-            match happened {
-                Happened::Ringing { session } => self.ringing(n, session),
-                Happened::AskedToAnswer { session } => {
-                    self.later(Duration::from_millis(30), Due::Answer(n, session, false))
-                }
-                Happened::Registered => {
-                    if let Some(agent) = self.uas[n].agent.clone()
-                        && self.is_declared(&agent)
-                    {
-                        self.fairness.reach.entry(agent).or_default().phone = true;
-                    }
-                }
-            }
-        }
-        let deaf = self.uas[n].deaf_until > now;
-        for Transmit { flow, bytes } in self.uas[n].transmits() {
-            let from =
-                Flow { transport: flow.transport, local: flow.remote, remote: self.uas[n].address, connection: None };
-            if deaf {
-                continue;
-            }
-            for after in self.profile.network.copies(&mut self.rng) {
-                self.later(after, Due::ToSwitch(Packet { flow: from, bytes: bytes.clone() }));
-            }
-        }
-    }
-
-    // The desks.
-
-    fn command(&mut self, agent: Agent, command: Command) -> Result<(), String> {
-        self.commands += 1;
-        let id = CommandId(self.commands);
-        self.unanswered.insert(id, (agent.clone(), command.clone()));
-        let (tenant, agent) = agent;
-        self.input(Input::Desk { tenant, agent, id, command })
-    }
-
-    fn change_state(&mut self, n: usize) -> Result<(), String> {
-        let agent = self.agent(n);
-        let is_first = self.now < Timestamp::from_millis(START_MS + 5_000);
-        if self.now < self.end - CALM {
-            let after = Duration::from_millis(5_000 + self.rng.below(60_000));
-            self.later(after, Due::State(n));
-        }
-        let command = if is_first {
-            Command::SetState { state: WantedState::Ready, reason: None }
-        } else {
-            desk::state(&mut self.rng)
-        };
-        if self.profile.agents[n].desk {
-            if !is_first && self.rng.below(8) == 0 {
-                let connected = self.rng.below(3) > 0;
-                let after = Duration::from_millis(self.rng.below(40_000));
-                self.later(Duration::ZERO, Due::Desk(n, false));
-                self.later(after, Due::Desk(n, connected));
-            }
-            return self.command(agent, command);
-        }
-        Ok(())
-    }
-
-    fn desk(&mut self, n: usize, connected: bool) -> Result<(), String> {
-        let (tenant, agent) = self.agent(n);
-        let key = (tenant.clone(), agent.clone());
-        if !self.is_declared(&key) {
-            return Ok(());
-        }
-        let reach = self.fairness.reach.entry(key).or_default();
-        let presence = if connected {
-            reach.desk = Some(Desk::Connected);
-            Presence::Connected
-        } else {
-            if matches!(reach.desk, Some(Desk::Connected)) {
-                reach.desk = Some(Desk::Gone(self.now));
-            }
-            Presence::Disconnected
-        };
-        self.input(Input::DeskPresence { tenant, agent, presence })
-    }
-
-    fn commands_later(&mut self, agent: &Agent, commands: Vec<(Duration, Command)>) {
-        let has_desk = self.profile.agents.iter().any(|a| a.desk && a.tenant == agent.0 && a.name == agent.1);
-        if has_desk {
-            for (after, command) in commands {
-                self.later(after, Due::Command(agent.clone(), command));
-            }
-        }
-    }
-
-    fn agent(&self, n: usize) -> Agent {
-        (self.profile.agents[n].tenant.clone(), self.profile.agents[n].name.clone())
-    }
-
-    fn is_declared(&self, agent: &Agent) -> bool {
-        self.fairness.tenants.get(&agent.0).is_some_and(|t| t.doc.agent.iter().any(|decl| decl.name == agent.1))
-    }
-
-    // What changes and what is sent by nobody.
-
-    fn declare(&mut self, index: usize, without: Option<&AgentName>) -> Result<(), String> {
-        let tenant = Arc::new(self.profile.tenant(index, &self.settings[index], without));
-        self.fairness.tenants.insert(self.profile.tenants[index].clone(), tenant.clone());
-        self.input(Input::Declare(tenant))
-    }
-
-    fn redeclare(&mut self) -> Result<(), String> {
-        let index = self.rng.below(self.profile.tenants.len() as u64) as usize;
-        let mut settings = QueueSettings::drawn(&mut self.rng);
-        settings.vip_stands = self.rng.below(3) > 0;
-        self.removed_queues |= !settings.vip_stands;
-        self.settings[index] = settings;
-        let tenant = self.profile.tenants[index].clone();
-        let mine: Vec<usize> =
-            (0..self.profile.agents.len()).filter(|n| self.profile.agents[*n].tenant == tenant).collect();
-        let gone = (self.rng.below(2) == 0).then(|| mine[self.rng.below(mine.len() as u64) as usize]);
-        let before: Vec<bool> = mine.iter().map(|n| self.is_declared(&self.agent(*n))).collect();
-        if let Some(n) = gone {
-            let (agent, by_contact) = (self.agent(n), self.profile.agents[n].secret.is_none());
-            self.fairness.reach.insert(agent, Reach { desk: None, phone: by_contact });
-        }
-        let without = gone.map(|n| self.profile.agents[n].name.clone());
-        self.declare(index, without.as_ref())?;
-        for (n, was_declared) in mine.into_iter().zip(before) {
-            if !was_declared && gone != Some(n) {
-                self.later(Duration::from_millis(500), Due::Register(n));
-                if self.profile.agents[n].desk {
-                    self.later(Duration::from_millis(700), Due::Desk(n, true));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn garbage(&mut self) -> Result<(), String> {
-        let from = if self.rng.below(2) == 0 { address(STRANGER) } else { self.profile.carriers[0] };
-        let invite = format!(
-            "INVITE sip:4001001004@{SWITCH} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{:x}\r\nMax-Forwards: 70\r\n\
-             From: <sip:+8613900000000@{from}>;tag=a\r\nTo: <sip:4001001004@{SWITCH}>\r\nCall-ID: {:x}\r\n\
-             CSeq: 1 INVITE\r\nContact: <sip:x@{from}>\r\nContent-Length: 0\r\n\r\n",
-            self.rng.next_u64(),
-            self.rng.next_u64()
-        );
-        let bytes = match self.rng.below(6) {
-            0 => {
-                let mut bytes = vec![0; 1 + self.rng.below(900) as usize];
-                self.rng.fill(&mut bytes);
-                bytes
-            }
-            1 => invite.as_bytes()[..self.rng.below(invite.len() as u64) as usize].to_vec(),
-            2 => {
-                let mut bytes = invite.clone().into_bytes();
-                for _ in 0..8 {
-                    let at = self.rng.below(bytes.len() as u64) as usize;
-                    bytes[at] = self.rng.below(256) as u8;
-                }
-                bytes
-            }
-            3 => invite.replace("INVITE", "OPTIONS").into_bytes(),
-            4 => invite.replace("INVITE", "BYE").replace("To: <", "To: <sip:x>;tag=nobody\r\nX: <").into_bytes(),
-            _ if from == address(STRANGER) => invite.into_bytes(),
-            _ => b"\r\n\r\n".to_vec(),
-        };
-        let flow = Flow { transport: Transport::Udp, local: address(SWITCH), remote: from, connection: None };
-        self.input(Input::Sip(Packet { flow, bytes: Bytes::from(bytes) }))
-    }
-
     // The switch.
 
     fn input(&mut self, input: Input) -> Result<(), String> {
@@ -825,126 +541,11 @@ impl World {
         self.commands_later(&(tenant, agent), commands);
     }
 
-    // At the end.
-
-    fn close(&mut self) -> Result<Outcome, String> {
-        self.ledger.close()?;
-        ensure(self.unanswered.is_empty(), || format!("commands that were never answered: {:?}", self.unanswered))?;
-        ensure(self.workers.legs.is_empty(), || format!("a leg is left at the workers: {:?}", self.workers.legs))?;
-        ensure(self.workers.recordings.is_empty(), || "a recording is left at the workers".into())?;
-        let held = self.engine.held();
-        ensure(held.is_nothing(), || format!("something is left in the switch: {held:?}"))?;
-        for ua in &self.uas {
-            let sessions = ua.endpoint.sessions();
-            ensure(sessions == 0, || format!("a dialog is left at {}: {sessions}, {:?}", ua.address, ua.calls))?;
-        }
-        self.check_live()?;
-        let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
-        for story in self.ledger.calls.values() {
-            if let Some(record) = &story.record {
-                *outcomes.entry(format!("{:?}", record.outcome)).or_default() += 1;
-            }
-        }
-        let calls = self.profile.callers.len();
-        let offer_ends = self.ledger.offer_ends.clone();
-        Ok(Outcome { calls, inputs: self.inputs, digest: self.digest, outcomes, offer_ends })
-    }
-
-    /// The live figures against the facts': the reports add up.
-    fn check_live(&self) -> Result<(), String> {
-        for (tenant, live) in self.engine.live(self.now) {
-            ensure(live.calls.is_empty(), || format!("{} calls are left in live", live.calls.len()))?;
-            for queue in &live.queues {
-                ensure(queue.waiting == 0, || format!("{} are left waiting in {}", queue.waiting, queue.name))?;
-                let counted =
-                    self.ledger.queues.get(&(tenant.clone(), queue.name.clone())).copied().unwrap_or_default();
-                let shown = (queue.offered, queue.answered, queue.abandoned);
-                let is_whole = !(self.removed_queues && queue.name.as_str() == "vip");
-                ensure(!is_whole || counted == shown, || {
-                    format!("offered, answered, abandoned of {}: live {shown:?}, by the facts {counted:?}", queue.name)
-                })?;
-            }
-            for agent in &live.agents {
-                let day = self.ledger.agents.get(&(tenant.clone(), agent.name.clone()));
-                let state = day.map_or(AgentState::Offline, |day| day.state);
-                ensure(agent.state == state, || {
-                    format!("{}: live {:?}, by the facts {state:?}", agent.name, agent.state)
-                })?;
-                ensure(agent.call_id.is_none(), || format!("{} is left with {:?}", agent.name, agent.call_id))?;
-            }
-        }
-        Ok(())
-    }
-
     // Tools.
 
     fn later(&mut self, after: Duration, due: Due) {
         self.order += 1;
         self.due.insert((self.now + after, self.order), due);
-    }
-
-    /// Whether this is what is to be broken, and not broken yet; only once traffic has begun.
-    fn once(&mut self, tamper: Tamper) -> bool {
-        if self.tamper != tamper || self.ledger.calls.len() < 20 {
-            return false;
-        }
-        self.tamper = Tamper::Nothing;
-        true
-    }
-
-    /// The fact as it is to be read; `None` is a fact that was taken away.
-    fn tampered(&mut self, fact: Fact) -> Result<Option<Fact>, String> {
-        if self.tamper == Tamper::Nothing || self.ledger.calls.len() < 20 {
-            return Ok(Some(fact));
-        }
-        let now = self.now;
-        match (self.tamper, fact) {
-            (Tamper::SecondOffer, fact @ Fact::Offered { .. }) => {
-                let Fact::Offered { tenant, call, offer, agent } = fact.clone() else { return Ok(Some(fact)) };
-                let Some(other) =
-                    self.ledger.waiting.iter().find(|c| **c != call && self.ledger.calls[*c].tenant == tenant)
-                else {
-                    return Ok(Some(fact));
-                };
-                let other = *other;
-                self.ledger.fact(now, &fact)?;
-                self.tamper = Tamper::Nothing;
-                Ok(Some(Fact::Offered { tenant, call: other, offer, agent }))
-            }
-            // A caller in the queue of whom the switch knows nothing.
-            (Tamper::UnservedCaller, fact @ Fact::CallStarted { .. }) => {
-                let Fact::CallStarted { tenant, direction, trunk, to, .. } = fact.clone() else {
-                    return Ok(Some(fact));
-                };
-                let call = CallId::new(now, &mut self.rng);
-                let from = Pii::new("+8613999999999".to_owned());
-                let queue = "general".into();
-                self.ledger
-                    .fact(now, &Fact::CallStarted { tenant: tenant.clone(), call, direction, trunk, from, to })?;
-                self.ledger.fact(now, &Fact::Queued { tenant, call, queue, priority: 0 })?;
-                self.tamper = Tamper::Nothing;
-                Ok(Some(fact))
-            }
-            (Tamper::IgnoredPriority, fact @ Fact::Queued { .. }) => {
-                if let Fact::Queued { call, .. } = &fact {
-                    self.fairness.tampered.insert(*call, (call.as_u128() % 9) as i32);
-                }
-                Ok(Some(fact))
-            }
-            (Tamper::NoEnd, Fact::CallEnded { .. }) => {
-                self.tamper = Tamper::Nothing;
-                Ok(None)
-            }
-            (Tamper::TwoEnds, fact @ Fact::CallEnded { .. }) => {
-                self.ledger.fact(now, &fact)?;
-                Ok(Some(fact))
-            }
-            (Tamper::WrongSum, Fact::CallEnded { mut record }) => {
-                record.talk_ms += 1_000;
-                Ok(Some(Fact::CallEnded { record }))
-            }
-            (_, fact) => Ok(Some(fact)),
-        }
     }
 
     /// Into the digest of the run, and onto the screen where asked for.

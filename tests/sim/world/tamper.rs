@@ -1,0 +1,122 @@
+//! Promises broken on purpose, to see that the checkers find it.
+
+use cti_base::{CallId, Pii};
+use cti_switch::Fact;
+
+use super::World;
+
+/// A promise broken on purpose, between the switch and the world, once a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tamper {
+    Nothing,
+    SecondOffer,
+    UnservedCaller,
+    IgnoredPriority,
+    SecondWinner,
+    NoEnd,
+    TwoEnds,
+    WrongSum,
+    LeftLeg,
+    NoFrame,
+    NoReply,
+    OtherFinal,
+}
+
+impl Tamper {
+    pub const ALL: [Self; 11] = [
+        Self::SecondOffer,
+        Self::UnservedCaller,
+        Self::IgnoredPriority,
+        Self::SecondWinner,
+        Self::NoEnd,
+        Self::TwoEnds,
+        Self::WrongSum,
+        Self::LeftLeg,
+        Self::NoFrame,
+        Self::NoReply,
+        Self::OtherFinal,
+    ];
+
+    /// Words of the complaint that must follow.
+    pub const fn noticed_as(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::SecondOffer => "one agent, one offer",
+            Self::UnservedCaller => "no call waits while an agent is free",
+            Self::IgnoredPriority => "first come, first served",
+            Self::SecondWinner => "one call, one winner",
+            Self::NoEnd | Self::TwoEnds => "exactly one end",
+            Self::WrongSum => "talk and hold",
+            Self::LeftLeg => "is left",
+            Self::NoFrame => "before its frame",
+            Self::NoReply => "never answered",
+            Self::OtherFinal => "one final answer",
+        }
+    }
+}
+
+impl World {
+    /// Whether this is what is to be broken, and not broken yet; only once traffic has begun.
+    pub(super) fn once(&mut self, tamper: Tamper) -> bool {
+        if self.tamper != tamper || self.ledger.calls.len() < 20 {
+            return false;
+        }
+        self.tamper = Tamper::Nothing;
+        true
+    }
+
+    /// The fact as it is to be read; `None` is a fact that was taken away.
+    pub(super) fn tampered(&mut self, fact: Fact) -> Result<Option<Fact>, String> {
+        if self.tamper == Tamper::Nothing || self.ledger.calls.len() < 20 {
+            return Ok(Some(fact));
+        }
+        let now = self.now;
+        match (self.tamper, fact) {
+            (Tamper::SecondOffer, fact @ Fact::Offered { .. }) => {
+                let Fact::Offered { tenant, call, offer, agent } = fact.clone() else { return Ok(Some(fact)) };
+                let Some(other) =
+                    self.ledger.waiting.iter().find(|c| **c != call && self.ledger.calls[*c].tenant == tenant)
+                else {
+                    return Ok(Some(fact));
+                };
+                let other = *other;
+                self.ledger.fact(now, &fact)?;
+                self.tamper = Tamper::Nothing;
+                Ok(Some(Fact::Offered { tenant, call: other, offer, agent }))
+            }
+            // A caller in the queue of whom the switch knows nothing.
+            (Tamper::UnservedCaller, fact @ Fact::CallStarted { .. }) => {
+                let Fact::CallStarted { tenant, direction, trunk, to, .. } = fact.clone() else {
+                    return Ok(Some(fact));
+                };
+                let call = CallId::new(now, &mut self.rng);
+                let from = Pii::new("+8613999999999".to_owned());
+                let queue = "general".into();
+                self.ledger
+                    .fact(now, &Fact::CallStarted { tenant: tenant.clone(), call, direction, trunk, from, to })?;
+                self.ledger.fact(now, &Fact::Queued { tenant, call, queue, priority: 0 })?;
+                self.tamper = Tamper::Nothing;
+                Ok(Some(fact))
+            }
+            (Tamper::IgnoredPriority, fact @ Fact::Queued { .. }) => {
+                if let Fact::Queued { call, .. } = &fact {
+                    self.fairness.tampered.insert(*call, (call.as_u128() % 9) as i32);
+                }
+                Ok(Some(fact))
+            }
+            (Tamper::NoEnd, Fact::CallEnded { .. }) => {
+                self.tamper = Tamper::Nothing;
+                Ok(None)
+            }
+            (Tamper::TwoEnds, fact @ Fact::CallEnded { .. }) => {
+                self.ledger.fact(now, &fact)?;
+                Ok(Some(fact))
+            }
+            (Tamper::WrongSum, Fact::CallEnded { mut record }) => {
+                record.talk_ms += 1_000;
+                Ok(Some(Fact::CallEnded { record }))
+            }
+            (_, fact) => Ok(Some(fact)),
+        }
+    }
+}
