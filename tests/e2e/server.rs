@@ -37,6 +37,8 @@ pub struct Ports {
     pub http: u16,
     pub metrics: u16,
     pub rtp: u16,
+    /// Where SIP listens.
+    pub listen: &'static str,
     /// Free for the test's own phones and callers: `free .. free + 80`.
     pub free: u16,
 }
@@ -45,7 +47,14 @@ impl Ports {
     /// Block `n` of the range 17000-17999; RTP is 100 ports from 24000 up.
     pub fn block(n: u16) -> Self {
         let base = 17_000 + n * 100;
-        Self { sip: base, http: base + 1, metrics: base + 2, rtp: 24_000 + n * 200, free: base + 10 }
+        Self {
+            sip: base,
+            http: base + 1,
+            metrics: base + 2,
+            rtp: 24_000 + n * 200,
+            listen: "127.0.0.1",
+            free: base + 10,
+        }
     }
 }
 
@@ -55,12 +64,12 @@ impl Server {
     /// Starts on `ports` with the tenant file's text; `files` (path below the tenant's folder, text) lie beside it.
     pub async fn start(ports: Ports, tenant: &str, files: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let Ports { sip, http, metrics, rtp, .. } = ports;
+        let Ports { sip, http, metrics, rtp, listen, .. } = ports;
         let data = dir.path().join("data");
         std::fs::write(
             dir.path().join("zongji.toml"),
             format!(
-                "[node]\ndrain_s = 0\n[http]\nlisten = \"127.0.0.1:{http}\"\n[sip]\nudp = [\"127.0.0.1:{sip}\"]\ntcp = [\"127.0.0.1:{sip}\"]\n\
+                "[node]\ndrain_s = 0\n[http]\nlisten = \"127.0.0.1:{http}\"\n[sip]\nudp = [\"{listen}:{sip}\"]\ntcp = [\"{listen}:{sip}\"]\n\
                  [media]\nrtp_ports = \"{rtp}-{}\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
                  [database]\nurl = \"sqlite:{}/zongji.db\"\n[recordings]\nstore = \"file:{}/recordings\"\n",
                 rtp + 199,

@@ -94,6 +94,8 @@ pub fn engine_config(setup: &Setup, sockets: &Sockets, legs_max: usize) -> Engin
             registrations_max: REGISTRATIONS_MAX,
         },
         media_ip: config.media.advertised.or(config.sip.advertised).unwrap_or(own),
+        media_loopback: media_bind_ip(setup).is_unspecified()
+            && config.media.advertised.or(config.sip.advertised).is_none(),
         rtp_ports: config.media.rtp_ports.0.clone(),
         legs_max,
     }

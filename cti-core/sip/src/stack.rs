@@ -172,6 +172,10 @@ impl Stack {
         let local = flow.local;
         let ip = match self.config.advertised {
             Some(advertised) => advertised,
+            // A wildcard socket is reached by a peer on this machine at the address that it came from itself.
+            None if local.ip().is_unspecified() && canonical(flow.remote.ip()).is_loopback() => {
+                canonical(flow.remote.ip())
+            }
             None if local.ip().is_unspecified() => self.config.local_ip,
             None => canonical(local.ip()),
         };

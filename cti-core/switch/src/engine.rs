@@ -29,6 +29,8 @@ pub struct EngineConfig {
     pub sip: EndpointConfig,
     /// What stands in our session descriptions as the address that RTP comes to.
     pub media_ip: IpAddr,
+    /// Peers on this machine are told the loopback address they came from: RTP is bound to every address, none is advertised.
+    pub media_loopback: bool,
     /// Even ports of this range are RTP's, the odd ones RTCP's.
     pub rtp_ports: RangeInclusive<u16>,
     /// A call keeps two legs for itself; a call beyond this gets 503.
@@ -39,6 +41,7 @@ pub struct EngineConfig {
 /// sleep until [`Engine::poll_deadline`].**
 pub struct Engine {
     pub(crate) media_ip: IpAddr,
+    pub(crate) media_loopback: bool,
     pub(crate) legs_max: usize,
     pub(crate) rng: Rng,
     pub(crate) endpoint: Endpoint,
@@ -104,6 +107,7 @@ impl Engine {
         rng.fill(&mut sip_seed);
         Self {
             media_ip: config.media_ip,
+            media_loopback: config.media_loopback,
             legs_max: config.legs_max,
             endpoint: Endpoint::new(config.sip, Rng::from_seed(sip_seed)),
             rng,

@@ -62,7 +62,7 @@ impl Engine {
         let port = if has_room { self.ports.take(now) } else { None };
         // A description that nobody can answer is refused as such, whether or not there is room.
         let session_id = self.rng.next_u64() >> 2;
-        let rtp = std::net::SocketAddr::new(self.media_ip, port.unwrap_or(ANY_PORT));
+        let rtp = std::net::SocketAddr::new(self.media_ip_for(&invite.flow), port.unwrap_or(ANY_PORT));
         let local = sdp::Local { rtp, session_id, version: 1 };
         let checked = read_offer(invite.offer.as_deref(), &local).and_then(|answer| {
             if self.draining {

@@ -1,8 +1,10 @@
 //! What both sides of a call have in common: dialogs, ports, digits, new offers of media.
 
+use std::net::IpAddr;
+
 use cti_base::{CallId, LegId, Timestamp};
 use cti_media::{Codec, Direction, LegStats, MediaCommand, PlayId, Recorded, sdp};
-use cti_sip::{EndCause, SessionId};
+use cti_sip::{EndCause, Flow, SessionId};
 
 use super::{Leg, Stage};
 use crate::engine::{Engine, OpenLeg, Party};
@@ -10,6 +12,16 @@ use crate::fact::{Fact, LegRecord, LegRole, OfferEnd, Outcome};
 use crate::limits::LEGS_PER_CALL_MAX;
 
 impl Engine {
+    /// Where the peer of this flow is told that RTP comes to.
+    pub(crate) fn media_ip_for(&self, flow: &Flow) -> IpAddr {
+        let peer = flow.remote.ip().to_canonical();
+        if self.media_loopback && peer.is_loopback() && peer.is_ipv4() == self.media_ip.is_ipv4() {
+            peer
+        } else {
+            self.media_ip
+        }
+    }
+
     /// The leg of a live call: the caller's, or that of the agent who rings or talks.
     pub(crate) fn leg_mut(&mut self, call: CallId, party: Party) -> Option<&mut Leg> {
         let call = self.calls.get_mut(&call)?;

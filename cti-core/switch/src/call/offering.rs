@@ -137,7 +137,7 @@ impl Engine {
             return;
         };
         let leg = LegId::new(now, &mut self.rng);
-        let rtp = std::net::SocketAddr::new(self.media_ip, port);
+        let rtp = std::net::SocketAddr::new(self.media_ip_for(&target.flow), port);
         let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1 };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let codec = call.customer.media.as_ref().map_or(Codec::Pcma, |media| media.codec);

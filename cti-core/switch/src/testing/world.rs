@@ -121,6 +121,7 @@ impl World {
         let config = EngineConfig {
             sip,
             media_ip: address.ip(),
+            media_loopback: false,
             rtp_ports: settings.rtp_ports.clone(),
             legs_max: settings.legs_max,
         };
