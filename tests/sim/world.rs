@@ -121,7 +121,13 @@ impl World {
             transactions_max: 100_000,
             registrations_max: 1_000,
         };
-        let config = EngineConfig { sip, media_ip: switch.ip(), rtp_ports: 20_000..=20_399, legs_max: 200 };
+        let config = EngineConfig {
+            sip,
+            media_ip: switch.ip(),
+            media_loopback: false,
+            rtp_ports: 20_000..=20_399,
+            legs_max: 200,
+        };
         let mut engine_seed = [0; 32];
         rng.fill(&mut engine_seed);
         let mut uas: Vec<Ua> = profile.carriers.iter().map(|a| Ua::new(*a, None, &mut rng)).collect();
