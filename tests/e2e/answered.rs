@@ -124,13 +124,13 @@ async fn a_call_goes_through(ports: Ports, tcp: bool) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_caller_reaches_a_phone_through_the_menu_and_is_recorded() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     // As `zongji serve` listens without a configuration: on every address.
     a_call_goes_through(Ports { listen: "0.0.0.0", ..Ports::block(0) }, false).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_over_tcp() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     a_call_goes_through(Ports::block(1), true).await
 }

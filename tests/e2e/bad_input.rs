@@ -35,7 +35,7 @@ fn final_answer(socket: &UdpSocket, sip: u16, request: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_sip_gets_its_status_and_nothing_else() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     let ports = Ports::block(7);
     let server = Server::start(ports, &tenant(&contact_agent("1001", ports.free, "")), &[("main.toml", MENU)]).await?;
     let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -65,7 +65,7 @@ async fn bad_sip_gets_its_status_and_nothing_else() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_files_are_refused_with_their_place_and_change_nothing() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     let ports = Ports::block(8);
     let server = Server::start(ports, &tenant(&contact_agent("1001", ports.free, "")), &[("main.toml", MENU)]).await?;
     let good = std::fs::read_to_string(server.path("tenant.toml"))?;

@@ -35,7 +35,7 @@ impl Drop for Phone {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_takes_a_call_in_chromium_logs_it_and_plays_it() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent-gateway/web");
     ensure!(
         web.join("dist/index.html").exists() && web.join("node_modules/playwright-core").exists(),

@@ -79,7 +79,7 @@ impl Desk {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_whole_pop_is_on_the_desk_before_the_phone_is_rung() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     let ports = Ports::block(6);
     let agent = format!(
         "[[agent]]\nname = \"1001\"\ndisplay = \"王芳\"\npassword_file = \"password\"\nskills = {{ repair = 5 }}\nqueues = [\"repair\"]\nphone = {{ kind = \"contact\", uri = \"sip:1001@127.0.0.1:{}\" }}\n",

@@ -97,12 +97,12 @@ async fn a_registered_phone_answers(block: u16, tcp: bool) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_registers_by_digest_and_answers() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     a_registered_phone_answers(2, false).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_over_tcp() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     a_registered_phone_answers(3, true).await
 }

@@ -13,7 +13,7 @@ use crate::sound::tone;
 /// Three callers wait for one busy-less phone that is not there yet; when it comes they are answered in their order.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_callers_are_answered_in_their_order() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     let ports = Ports::block(4);
     let server = Server::start(ports, &tenant(""), &[("main.toml", MENU)]).await?;
     let dir = server.dir.path();
@@ -60,7 +60,7 @@ async fn waiting_callers_are_answered_in_their_order() -> Result<()> {
 /// Callers hang up in the menu, in the queue and while a phone rings: each is counted there and leaves nothing behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn callers_who_give_up_are_counted_where_they_were_and_leave_nothing() -> Result<()> {
-    let _machine = machine();
+    let _machine = machine().await;
     let ports = Ports::block(5);
     let server = Server::start(ports, &tenant(""), &[("main.toml", MENU)]).await?;
     let dir = server.dir.path();
