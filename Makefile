@@ -10,8 +10,7 @@ help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: deps-build web ## build everything and start the demo in the foreground
-	$(CARGO) build --release -p zongji
-	exec target/release/zongji demo
+	exec $(CARGO) run --release -p zongji -- demo
 
 test: ## install what the tests need, run all of them; ends with "N passed, N failed, N skipped"
 	@tests/run.sh
