@@ -110,7 +110,7 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
             let state = word(&RecordingState::Recording)?;
             tx.run(&RECORDING_STARTED, args![tenant, recording, call, state, record.at]).await.map(|_| ())
         }
-        Fact::RecordingEnded { tenant, call, recording, result } => {
+        Fact::RecordingEnded { tenant, call, recording, result, gaps: _ } => {
             let (file, state, reason) = match result {
                 Ok(file) => (Some(file), RecordingState::Sealed, None),
                 Err(reason) => (None, RecordingState::Failed, Some(reason.clone())),

@@ -85,6 +85,7 @@ fn story(n: u64, started: u64) -> Story {
                 bytes: 160_044,
                 sha256: "ab".repeat(32),
             }),
+            gaps: Vec::new(),
         },
         Fact::WrapupEnded {
             tenant: acme(),
@@ -163,6 +164,7 @@ fn a_call_without_wrapup_or_sealed_recording_says_so() {
             call: story.call,
             recording: story.recording,
             result: Err("disk full".into()),
+            gaps: Vec::new(),
         };
         projector::apply(&store, JOURNAL, &numbered([failed], 3)).await.expect("applied");
         let kept = recordings::get(&store, &acme(), &story.recording.to_string()).await.expect("asked").expect("kept");

@@ -111,6 +111,9 @@ impl Workers {
                 };
                 vec![(ms(5 + rng.below(300)), event)]
             }
+            MediaCommand::Resume { recording, .. } | MediaCommand::Seal { recording, .. } => {
+                return Err(format!("recording {recording} is taken up though nothing was lost"));
+            }
             MediaCommand::Close { leg } => {
                 if let Some((_, closed)) = self.customers.get_mut(&call).filter(|(first, _)| *first == leg) {
                     *closed = true;

@@ -150,7 +150,7 @@ async fn with_calls(server: &Server) -> Vec<u8> {
     let facts = [
         Fact::RecordingStarted { tenant: tenant(), call: call_id(1), recording },
         Fact::CallEnded { record: Box::new(record(1, "agent", Some(recording))) },
-        Fact::RecordingEnded { tenant: tenant(), call: call_id(1), recording, result: Ok(recorded) },
+        Fact::RecordingEnded { tenant: tenant(), call: call_id(1), recording, result: Ok(recorded), gaps: Vec::new() },
         Fact::CallEnded { record: Box::new(record(2, "bob", None)) },
     ];
     let facts = facts.into_iter().zip(1..).map(|(fact, seq)| FactRecord { seq, at: Timestamp::from_millis(seq), fact });

@@ -103,7 +103,7 @@ pub enum Side {
 }
 
 /// What the switch asks of a media worker. All legs of one call are on one worker: it is chosen by `CallId`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum MediaCommand {
     /// Binds RTP on `rtp_port` (even) and RTCP on the next, of the worker's address. Packets are dropped until `Connect`.
     Open {
@@ -159,6 +159,27 @@ pub enum MediaCommand {
     RecordStop {
         recording: RecordingId,
     },
+    /// Goes on with a recording that an earlier process began: its file is repaired to its last whole frame, silence stands
+    /// for the time up to now, and both legs' audio follows in the same file. `RecordingResumed` says where the gap is.
+    ///
+    /// Where nothing of the file is left the recording begins anew, and the gap begins at 0.
+    Resume {
+        recording: RecordingId,
+        call: CallId,
+        tenant: TenantId,
+        customer: LegId,
+        agent: LegId,
+        /// When it began at first: the file's first sample.
+        started: Timestamp,
+    },
+    /// Finishes a recording that an earlier process had stopped, or that nobody goes on with: its file is repaired to its
+    /// last whole frame and sealed. `RecordingSealed` or `RecordingFailed` follows; asking for it twice answers twice.
+    Seal {
+        recording: RecordingId,
+        call: CallId,
+        tenant: TenantId,
+        started: Timestamp,
+    },
     /// Frees the leg and its ports. `Closed` follows.
     Close {
         leg: LegId,
@@ -190,8 +211,18 @@ pub struct Recorded {
     pub sha256: String,
 }
 
+/// A stretch of a recording that nobody heard: the file holds silence there. Milliseconds since the recording's start.
+///
+/// The switch keeps a recording's gaps, not the recorder: a later restart must not forget those of an earlier one. They
+/// leave it with the fact that the recording has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    pub from_ms: u64,
+    pub to_ms: u64,
+}
+
 /// Rare news from a worker or the recorder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum MediaEvent {
     /// The ports could not be bound: the leg can not live.
     OpenFailed {
@@ -215,6 +246,11 @@ pub enum MediaEvent {
     Closed {
         leg: LegId,
         stats: LegStats,
+    },
+    /// A recording of an earlier process goes on.
+    RecordingResumed {
+        recording: RecordingId,
+        gap: Gap,
     },
     RecordingSealed {
         recording: RecordingId,

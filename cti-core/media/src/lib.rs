@@ -14,5 +14,5 @@ pub mod sdp;
 pub mod tone;
 
 pub use command::{
-    Audio, Codec, Direction, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef, Recorded, Side,
+    Audio, Codec, Direction, Gap, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef, Recorded, Side,
 };

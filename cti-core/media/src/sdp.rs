@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use sdp_types::{Attribute, Connection, Media, MediaType, Origin, Session, Time, TransportProto};
+use serde::{Deserialize, Serialize};
 
 use crate::{Codec, Direction, LegMedia};
 
@@ -16,7 +17,7 @@ const PTIME_MS: u8 = 20;
 const MEDIA_LINES_MAX: usize = 32;
 
 /// Our side of a session: where we listen and how often we described it (the `o=` line's version).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Local {
     pub rtp: SocketAddr,
     pub session_id: u64,

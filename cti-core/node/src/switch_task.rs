@@ -239,6 +239,7 @@ impl Task {
             | MediaEvent::Played { .. }
             | MediaEvent::Silent { .. }
             | MediaEvent::Closed { .. }
+            | MediaEvent::RecordingResumed { .. }
             | MediaEvent::RecordingSealed { .. } => {}
         }
     }

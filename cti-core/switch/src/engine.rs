@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use cti_base::{AgentName, CallId, LegId, OfferId, RecordingId, Rng, TenantId, Timestamp};
 use cti_media::ports::PortPool;
-use cti_media::{MediaCommand, MediaEvent};
+use cti_media::{Gap, MediaCommand, MediaEvent};
 use cti_sip::{Endpoint, EndpointConfig, Event, SessionId};
 
 use crate::acd::agent::{Agent, Desk};
@@ -56,7 +56,7 @@ pub struct Engine {
     pub(crate) legs: BTreeMap<LegId, OpenLeg>,
     pub(crate) ports: PortPool,
     /// Recordings that are not sealed yet.
-    pub(crate) recordings: BTreeMap<RecordingId, (TenantId, CallId)>,
+    pub(crate) recordings: BTreeMap<RecordingId, OpenRecording>,
     pub(crate) timers: Timers,
     pub(crate) draining: bool,
     /// Every call is being ended: nobody is offered another.
@@ -82,6 +82,16 @@ pub(crate) struct OpenLeg {
     pub port: u16,
     /// `MediaCommand::Close` is out.
     pub closing: bool,
+}
+
+/// A recording that is not sealed yet.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenRecording {
+    pub tenant: TenantId,
+    pub call: CallId,
+    pub started: Timestamp,
+    /// Oldest first.
+    pub gaps: Vec<Gap>,
 }
 
 pub(crate) struct TenantState {
@@ -232,6 +242,7 @@ impl Engine {
             MediaEvent::Played { leg, play } => self.leg_played(now, leg, play),
             MediaEvent::Silent { leg } => self.leg_silent(now, leg),
             MediaEvent::Closed { leg, stats } => self.leg_closed(now, leg, Some(stats)),
+            MediaEvent::RecordingResumed { recording, gap } => self.recording_resumed(recording, gap),
             MediaEvent::RecordingSealed { recording, file } => self.recording_ended(now, recording, Ok(file)),
             MediaEvent::RecordingFailed { recording, reason } => self.recording_ended(now, recording, Err(reason)),
         }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use cti_base::{AgentName, CallId, LegId, NodeName, OfferId, Pii, QueueName, RecordingId, TenantId, Timestamp};
-use cti_media::{LegStats, Recorded};
+use cti_media::{Gap, LegStats, Recorded};
 use serde::{Deserialize, Serialize};
 
 use crate::desk::{AgentState, Direction};
@@ -71,6 +71,9 @@ pub enum Fact {
         call: CallId,
         recording: RecordingId,
         result: Result<Recorded, String>,
+        /// Where it holds silence because the program was down, oldest first.
+        #[serde(default)]
+        gaps: Vec<Gap>,
     },
     /// The whole call, as history shows it; `wrapup_ms` and a sealed recording may still follow.
     CallEnded {

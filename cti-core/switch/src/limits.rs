@@ -49,6 +49,7 @@ pub const STATS_WAIT: Duration = Duration::from_millis(200);
 pub const PATH_MAX: usize = 200;
 pub const SEGMENTS_MAX: usize = 200;
 pub const LEGS_PER_CALL_MAX: usize = 32;
+pub const GAPS_MAX: usize = 32;
 pub const VARS_MAX: usize = 32;
 pub const VAR_LEN_MAX: usize = 256;
 /// A caller's number or a dialled one, in bytes; the rest is cut off.

@@ -229,6 +229,10 @@ impl<E: Fn(MediaEvent)> Worker<E> {
             }
             MediaCommand::RecordFrom { recording, side, leg } => self.record_from(recording, side, leg),
             MediaCommand::RecordStop { recording } => self.record_stop(recording),
+            MediaCommand::Resume { recording, .. } | MediaCommand::Seal { recording, .. } => {
+                let reason = "an earlier process's recordings are not taken up".to_owned();
+                (self.emit)(MediaEvent::RecordingFailed { recording, reason });
+            }
             MediaCommand::Close { leg } => self.close(leg),
         }
     }

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use cti_base::{CallId, LegId, Timestamp};
-use cti_media::{Codec, Direction, LegStats, MediaCommand, PlayId, Recorded, sdp};
+use cti_base::{CallId, LegId, RecordingId, Timestamp};
+use cti_media::{Codec, Direction, Gap, LegStats, MediaCommand, PlayId, Recorded, sdp};
 use cti_sip::{EndCause, Flow, SessionId};
 
 use super::{Leg, Stage};
-use crate::engine::{Engine, OpenLeg, Party};
+use crate::engine::{Engine, OpenLeg, OpenRecording, Party};
 use crate::fact::{Fact, LegRecord, LegRole, OfferEnd, Outcome};
-use crate::limits::LEGS_PER_CALL_MAX;
+use crate::limits::{GAPS_MAX, LEGS_PER_CALL_MAX};
 
 impl Engine {
     /// Where the peer of this flow is told that RTP comes to.
@@ -226,17 +226,23 @@ impl Engine {
         }
     }
 
-    pub(crate) fn recording_ended(
-        &mut self,
-        now: Timestamp,
-        recording: cti_base::RecordingId,
-        result: Result<Recorded, String>,
-    ) {
-        let Some((tenant, id)) = self.recordings.remove(&recording) else { return };
+    /// The recorder goes on with a recording of an earlier process.
+    pub(crate) fn recording_resumed(&mut self, recording: RecordingId, gap: Gap) {
+        if let Some(open) = self.recordings.get_mut(&recording)
+            && open.gaps.len() < GAPS_MAX
+        {
+            open.gaps.push(gap);
+        }
+    }
+
+    pub(crate) fn recording_ended(&mut self, now: Timestamp, recording: RecordingId, result: Result<Recorded, String>) {
+        let Some(OpenRecording { tenant, call: id, started: _, gaps }) = self.recordings.remove(&recording) else {
+            return;
+        };
         if let Err(reason) = &result {
             self.alarm(now, &tenant, "recording_failed", format!("A recording failed: {reason}."));
             self.recording_lost(id, recording);
         }
-        self.fact(Fact::RecordingEnded { tenant, call: id, recording, result });
+        self.fact(Fact::RecordingEnded { tenant, call: id, recording, result, gaps });
     }
 }

@@ -10,7 +10,7 @@ use super::{OfferStep, Stage, Talking};
 use crate::acd::agent::Task;
 use crate::desk::{AgentState, CallView, Direction, Event};
 use crate::effect::{Effect, Measure};
-use crate::engine::{Engine, Party};
+use crate::engine::{Engine, OpenRecording, Party};
 use crate::fact::{Fact, OfferEnd, SegmentKind};
 use crate::hours::local_day;
 use crate::timer::{CallTimer, Timer};
@@ -115,7 +115,8 @@ impl Engine {
         let Some(talking) = call.talking_mut() else { return };
         talking.recording = true;
         let agent = talking.leg.id;
-        self.recordings.insert(recording, (tenant.clone(), id));
+        let open = OpenRecording { tenant: tenant.clone(), call: id, started: now, gaps: Vec::new() };
+        self.recordings.insert(recording, open);
         self.fact(Fact::RecordingStarted { tenant: tenant.clone(), call: id, recording });
         let record = MediaCommand::Record { recording, call: id, tenant, customer, agent, started: now };
         self.media(id, record);

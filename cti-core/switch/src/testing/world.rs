@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, LegId, RecordingId, Rng, TenantId, Timestamp};
-use cti_media::{LegStats, MediaCommand, MediaEvent, PlayId, Recorded};
+use cti_media::{Gap, LegStats, MediaCommand, MediaEvent, PlayId, Recorded};
 use cti_sip::{DigestPolicy, EndpointConfig, Flow, Packet, Transmit, Transport};
 
 use super::phone::{Phone, Plan};
@@ -399,6 +399,18 @@ impl World {
                     };
                     MediaEvent::RecordingSealed { recording, file }
                 };
+                self.later_input(self.settings.sealed_after, Input::Media(event));
+            }
+            MediaCommand::Resume { recording, call, started, .. } => {
+                self.recordings.insert(recording, (call, started));
+                let gap = Gap { from_ms: 0, to_ms: self.now.since(started).as_millis() as u64 };
+                self.later_input(
+                    self.settings.sealed_after,
+                    Input::Media(MediaEvent::RecordingResumed { recording, gap }),
+                );
+            }
+            MediaCommand::Seal { recording, .. } => {
+                let event = MediaEvent::RecordingFailed { recording, reason: "no file".into() };
                 self.later_input(self.settings.sealed_after, Input::Media(event));
             }
             MediaCommand::Close { leg } => {
