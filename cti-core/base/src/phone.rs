@@ -1,8 +1,11 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A country by its ISO 3166-1 alpha-2 code, the default of a tenant's numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Country(phonenumber::country::Id);
 
 impl Country {
@@ -13,7 +16,8 @@ impl Country {
 }
 
 /// A telephone number in E.164 form (`+8613800138000`).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct E164(String);
 
 impl E164 {

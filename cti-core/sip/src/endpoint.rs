@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Algorithm;
 use crate::registrar::Registrar;
@@ -40,7 +41,7 @@ pub struct EndpointConfig {
 }
 
 /// A phone that may register: HA1 = H(user:realm:secret) in lower-case hex for both algorithms. Make it by `with_secret`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub tenant: String,
     pub user: String,
@@ -76,7 +77,7 @@ impl Account {
 }
 
 /// Where an outbound request goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// The request URI, e.g. `sip:1001@127.0.0.1:6001;transport=tcp`.
     pub uri: String,
@@ -84,7 +85,7 @@ pub struct Target {
     pub flow: Flow,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InviteRequest {
     pub target: Target,
     /// Display name and user of From.
@@ -97,7 +98,7 @@ pub struct InviteRequest {
     pub credentials: Option<(String, String)>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RegisterRequest {
     pub registrar: Target,
     /// The address of record, `sip:1001@host`.

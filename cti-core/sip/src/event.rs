@@ -13,7 +13,7 @@ pub struct SessionId(pub u64);
 pub struct RegistrationId(pub u64);
 
 /// A From, To or asserted identity, read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
     /// The display name, unquoted.
     pub display: Option<Pii<String>>,
@@ -23,7 +23,7 @@ pub struct Party {
 }
 
 /// A new INVITE that passed every check of the endpoint; `100 Trying` is already on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InboundInvite {
     pub flow: Flow,
     /// The request URI's user and host: the number dialled.
@@ -37,7 +37,7 @@ pub struct InboundInvite {
     pub offer: Option<Bytes>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
     /// Answer with `ring`, `accept` or `reject`.
     Invite { session: SessionId, invite: Box<InboundInvite> },
@@ -70,7 +70,7 @@ pub enum Event {
     Rejected { reason: RejectReason },
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndCause {
     /// The peer's BYE; `q850` is the Reason header's cause (RFC 3326), where given.
     Bye { q850: Option<u8> },
@@ -83,7 +83,8 @@ pub enum EndCause {
 }
 
 /// Why a message came to nothing, as `zongji_sip_rejected_total{reason}` counts it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RejectReason {
     Malformed,
     TooLarge,

@@ -28,14 +28,14 @@ pub struct Flow {
 }
 
 /// One whole message as it came in: a datagram, or one message cut from a stream by `wire::Framer`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
     pub flow: Flow,
     pub bytes: Bytes,
 }
 
 /// One whole message to send. A stream that can not be opened or written is reported by `Endpoint::transport_failed`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transmit {
     pub flow: Flow,
     pub bytes: Bytes,
