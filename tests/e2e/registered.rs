@@ -69,6 +69,7 @@ impl Drop for Baresip {
     }
 }
 
+/// A caller goes through the menu by RFC 4733 digit 2 and is answered by baresip.
 async fn a_registered_phone_answers(block: u16, tcp: bool) -> Result<()> {
     let ports = Ports::block(block);
     let agent = "[[agent]]\nname = \"1001\"\nskills = { repair = 5 }\nqueues = [\"repair\"]\nphone = { kind = \"sip\", secret_file = \"secret\" }\nalways_ready = true\n";
@@ -77,19 +78,20 @@ async fn a_registered_phone_answers(block: u16, tcp: bool) -> Result<()> {
     let _phone = Baresip::start(dir, ports.free, ports.sip, tcp)?;
     server.until("/api/v1/live", Duration::from_secs(10), |live| live["agents"][0]["state"] == "ready").await?;
     let caller = Caller {
-        did: "4001001001",
+        did: "4001001000",
         number: "13800138000",
-        digit: None,
-        hangup_ms: 8_000,
+        digit: Some(('2', 1_500)),
+        hangup_ms: 12_000,
         calls: 1,
         rate: 1,
         tone: &tone(dir, 440)?,
         tcp,
     };
     let mut sipp = Sipp::caller(dir, "caller", ports.free + 20, ports.sip, &caller)?;
-    tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(30)))?;
+    tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(40)))?;
     let call = the_call(&server, Duration::from_secs(1)).await?;
-    ensure!(call["outcome"] == "answered" && call["agent"] == "1001", "{call:#}");
+    ensure!(call["outcome"] == "answered" && call["agent"] == "1001" && call["queue"] == "repair", "{call:#}");
+    ensure!(call["ivr_path"].as_array().is_some_and(|path| path.len() >= 2), "its way through the menu: {call:#}");
     check_recording(&server, &call).await?;
     server.until_idle().await?;
     Ok(())

@@ -1,12 +1,14 @@
 //! Callers who wait, and callers who give up.
 
-use std::time::Duration;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::answered::{MENU, contact_agent, tenant};
-use crate::server::{Ports, Server, machine};
+use crate::desk::Desk;
+use crate::server::{PASSWORD, Ports, Server, machine};
 use crate::sipp::{Caller, Sipp};
 use crate::sound::tone;
 
@@ -54,6 +56,44 @@ async fn waiting_callers_are_answered_in_their_order() -> Result<()> {
     ensure!(offered.is_sorted() && offered.iter().all(Option::is_some), "offered in order: {offered:?}");
     ensure!(calls.iter().all(|call| call["outcome"] == "answered"), "{calls:#?}");
     server.until_idle().await?;
+    Ok(())
+}
+
+/// A caller waits while nobody is ready; from the moment an agent says so it takes no 200 ms until the phone is rung.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_who_becomes_ready_is_rung_within_200_ms() -> Result<()> {
+    let _machine = machine().await;
+    let ports = Ports::block(10);
+    let agent = format!(
+        "[[agent]]\nname = \"1001\"\npassword_file = \"password\"\nskills = {{ repair = 5 }}\nqueues = [\"repair\"]\nphone = {{ kind = \"contact\", uri = \"sip:1001@127.0.0.1:{}\" }}\n",
+        ports.free
+    );
+    let server = Server::start(ports, &tenant(&agent), &[("main.toml", MENU), ("password", PASSWORD)]).await?;
+    let dir = server.dir.path();
+    let caller = Caller {
+        did: "4001001001",
+        number: "13800138000",
+        digit: None,
+        hangup_ms: 4_000,
+        calls: 1,
+        rate: 1,
+        tone: &tone(dir, 440)?,
+        tcp: false,
+    };
+    let mut sipp = Sipp::caller(dir, "caller", ports.free + 20, ports.sip, &caller)?;
+    server.until("/api/v1/live", Duration::from_secs(5), |live| queue(live, "repair")["waiting"] == 1).await?;
+    let mut desk = Desk::connect(&server, "acme", "1001").await?;
+    let phone = UdpSocket::bind(("127.0.0.1", ports.free))?;
+    phone.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let rung = std::thread::spawn(move || -> Result<Instant> {
+        phone.recv_from(&mut [0; 65_536])?;
+        Ok(Instant::now())
+    });
+    let asked = Instant::now();
+    desk.command("agent.set_state", json!({"state": "ready"})).await?;
+    let took = tokio::task::block_in_place(|| rung.join()).expect("the phone's thread")?.duration_since(asked);
+    ensure!(took < Duration::from_millis(200), "rung after {took:?}");
+    tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(15)))?;
     Ok(())
 }
 
