@@ -3,12 +3,14 @@
 use std::net::IpAddr;
 
 use rsip::headers::Header;
+use serde::{Deserialize, Serialize};
 
+use crate::saved::is_default;
 use crate::stack::{ClientId, Stack};
 use crate::wire::{Builder, Message, NameAddr, Uri, canonical, next_cseq, split};
 use crate::{Flow, Transport};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Dialog {
     pub call_id: String,
     pub local_tag: String,
@@ -20,12 +22,14 @@ pub struct Dialog {
     pub local_cseq: u32,
     remote_cseq: Option<u32>,
     /// Route values, the nearest first.
+    #[serde(default, skip_serializing_if = "is_default")]
     routes: Vec<String>,
     /// The peer's Contact: the request URI of what we send.
     target: String,
     /// Where the peer was last reached.
     pub flow: Flow,
     /// The peer stands behind an address translator: its Contact can not be reached, the flow can.
+    #[serde(default, skip_serializing_if = "is_default")]
     pinned: bool,
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cti_base::{Rng, Timestamp};
 use md5::Md5;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::wire::{param, quote};
@@ -124,6 +125,7 @@ pub enum Verdict {
 }
 
 /// Makes and checks nonces. A nonce carries its time and is signed, so none is kept until it was used with success.
+#[derive(Serialize, Deserialize)]
 pub struct Nonces {
     key: [u8; 32],
     /// The highest count seen of each used nonce, by its time of issue.

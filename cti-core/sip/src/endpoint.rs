@@ -1,5 +1,4 @@
-use std::net::IpAddr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
@@ -10,6 +9,7 @@ use crate::registrar::Registrar;
 use crate::registration::Registrations;
 use crate::session::Sessions;
 use crate::stack::{Stack, Timer, User};
+use crate::timer::TimerKey;
 use crate::wire::Uri;
 use crate::{ConnectionId, Event, Flow, Packet, RegistrationId, SessionId, Transmit, Transport};
 
@@ -38,6 +38,23 @@ pub struct EndpointConfig {
     pub sessions_max: usize,
     pub transactions_max: usize,
     pub registrations_max: usize,
+}
+
+impl EndpointConfig {
+    /// Stands in a state that was read, until `Endpoint::restore` puts the true one in its place.
+    pub(crate) const fn none() -> Self {
+        Self {
+            listeners: Vec::new(),
+            advertised: None,
+            local_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            digest: DigestPolicy::Md5,
+            realm: String::new(),
+            user_agent: String::new(),
+            sessions_max: 0,
+            transactions_max: 0,
+            registrations_max: 0,
+        }
+    }
 }
 
 /// A phone that may register: HA1 = H(user:realm:secret) in lower-case hex for both algorithms. Make it by `with_secret`.
@@ -108,6 +125,9 @@ pub struct RegisterRequest {
     pub expires_s: u32,
 }
 
+/// It serialises as its state: transactions, timers, dialogs, registrations, randomness. Secrets are in it (digests). What waits in
+/// `poll_transmit` and `poll_event` is not: drain both first. The format must be able to have any value as a key (MessagePack).
+#[derive(Serialize)]
 pub struct Endpoint {
     pub(crate) stack: Stack,
     pub(crate) sessions: Sessions,
@@ -115,11 +135,31 @@ pub struct Endpoint {
     pub(crate) registrations: Registrations,
 }
 
+/// An endpoint's state as it was written down, for `Endpoint::restore`.
+#[derive(Deserialize)]
+pub struct EndpointState {
+    stack: Stack,
+    sessions: Sessions,
+    registrar: Registrar,
+    registrations: Registrations,
+}
+
 impl Endpoint {
     pub fn new(config: EndpointConfig, rng: Rng) -> Self {
         let mut stack = Stack::new(config, rng);
         let registrar = Registrar::new(&mut stack);
         Self { stack, sessions: Sessions::new(), registrar, registrations: Registrations::default() }
+    }
+
+    /// The endpoint that the state was taken from. `config` need not be the one of then: limits, listeners, names may be others.
+    pub fn restore(config: EndpointConfig, state: EndpointState) -> Self {
+        let EndpointState { mut stack, mut sessions, mut registrar, registrations } = state;
+        stack.restored(config);
+        sessions.restored();
+        registrar.restored();
+        let mut endpoint = Self { stack, sessions, registrar, registrations };
+        endpoint.name_timers();
+        endpoint
     }
 
     // Inputs.
@@ -155,6 +195,18 @@ impl Endpoint {
     /// A stream closed: later in-dialog requests open a new one.
     pub fn connection_closed(&mut self, _now: Timestamp, connection: ConnectionId) {
         self.stack.closed(connection);
+    }
+
+    /// A new process has taken up this state at `now`, and nobody was there since `last`: connections are closed, and what they may
+    /// have lost goes out by new ones. Waits for an answer or an ACK last as much longer, as what came meanwhile is lost. Call it
+    /// before any other input, and before what is due.
+    pub fn restarted(&mut self, now: Timestamp, last: Timestamp) {
+        self.stack.timers.postpone(now.since(last), Timer::is_wait);
+        self.name_timers();
+        self.stack.restarted();
+        self.sessions.restarted();
+        self.registrar.restarted();
+        self.registrations.restarted(&mut self.stack, now);
     }
 
     /// Replaces the accounts of one tenant. Registrations of accounts that are gone end.
@@ -264,6 +316,24 @@ impl Endpoint {
     /// When `handle_deadline` is due next; `None` when nothing waits.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
         self.stack.timers.next()
+    }
+
+    /// Tells the owner of every armed timer its key.
+    fn name_timers(&mut self) {
+        let Self { stack, sessions, registrar, registrations } = self;
+        let armed: Vec<(TimerKey, Timer)> = stack.timers.armed().map(|(key, timer)| (key, *timer)).collect();
+        for (key, timer) in armed {
+            let slot = match timer {
+                Timer::Client(id, letter) => stack.client_timer_slot(id, letter),
+                Timer::Server(id, letter) => stack.server_timer_slot(id, letter),
+                Timer::Session(id, timer) => sessions.timer_slot(id, timer),
+                Timer::Binding(number) => registrar.timer_slot(number),
+                Timer::Registration(id) => registrations.timer_slot(id),
+            };
+            if let Some(slot) = slot {
+                *slot = Some(key);
+            }
+        }
     }
 
     fn unanswered(&mut self, now: Timestamp, user: User, code: u16) {

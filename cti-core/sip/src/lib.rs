@@ -4,6 +4,9 @@
 //! Accepted states of RFC 6026, keeps dialogs, answers digest and keeps registrations. It never opens a socket, reads a
 //! clock or draws randomness: **call a method of [`Endpoint`] with `now`, then drain `poll_transmit` and `poll_event`
 //! until both are empty, then sleep until `poll_deadline`.**
+//!
+//! An [`Endpoint`] serialises as all that it knows but its config; [`Endpoint::restore`] makes the same endpoint of it, which
+//! goes on byte for byte as the first would have. [`Endpoint::restarted`] tells one that its process is a new one.
 
 mod dialog;
 mod digest;
@@ -14,12 +17,15 @@ mod receive;
 mod registrar;
 mod registration;
 mod reply;
+mod saved;
 mod session;
 mod stack;
 mod timer;
 mod transaction;
 pub mod wire;
 
-pub use endpoint::{Account, DigestPolicy, Endpoint, EndpointConfig, InviteRequest, RegisterRequest, Target};
+pub use endpoint::{
+    Account, DigestPolicy, Endpoint, EndpointConfig, EndpointState, InviteRequest, RegisterRequest, Target,
+};
 pub use event::{EndCause, Event, InboundInvite, Party, RegistrationId, RejectReason, SessionId};
 pub use flow::{ConnectionId, Flow, Packet, Transmit, Transport};

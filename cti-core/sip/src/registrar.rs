@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cti_base::Timestamp;
 use rsip::headers::Header;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::{Credentials, Nonces, Verdict};
 use crate::reply;
@@ -18,6 +19,7 @@ pub const EXPIRES_MAX_S: u32 = 3_600;
 /// Phones of one account; the one that came first makes room.
 pub const CONTACTS_MAX: usize = 8;
 
+#[derive(Serialize, Deserialize)]
 struct Binding {
     /// Orders the contacts of an account by their last REGISTER.
     number: u64,
@@ -27,22 +29,26 @@ struct Binding {
     expires: Timestamp,
     call_id: String,
     cseq: u32,
+    #[serde(skip)]
     timer: Option<TimerKey>,
 }
 
 type Name = (String, String);
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 struct Aor {
     bindings: Vec<Binding>,
 }
 
+#[derive(Serialize, Deserialize)]
 pub struct Registrar {
     /// By tenant and user.
     accounts: BTreeMap<Name, Account>,
+    #[serde(skip)]
     tenants_of: BTreeMap<String, BTreeSet<String>>,
     aors: BTreeMap<Name, Aor>,
     /// Whose a binding is, for its timer.
+    #[serde(skip)]
     owners: BTreeMap<u64, Name>,
     nonces: Nonces,
 }
@@ -62,6 +68,30 @@ impl Registrar {
             aors: BTreeMap::new(),
             owners: BTreeMap::new(),
             nonces: Nonces::new(&mut stack.rng),
+        }
+    }
+
+    /// Makes anew what follows from the state.
+    pub fn restored(&mut self) {
+        for (tenant, user) in self.accounts.keys() {
+            self.tenants_of.entry(user.clone()).or_default().insert(tenant.clone());
+        }
+        let numbers = |(name, aor): (&Name, &Aor)| {
+            aor.bindings.iter().map(|binding| (binding.number, name.clone())).collect::<Vec<_>>()
+        };
+        self.owners = self.aors.iter().flat_map(numbers).collect();
+    }
+
+    /// The place of a binding's timer.
+    pub fn timer_slot(&mut self, number: u64) -> Option<&mut Option<TimerKey>> {
+        let aor = self.aors.get_mut(self.owners.get(&number)?)?;
+        aor.bindings.iter_mut().find(|binding| binding.number == number).map(|binding| &mut binding.timer)
+    }
+
+    /// No connection of the old process is one of this.
+    pub fn restarted(&mut self) {
+        for binding in self.aors.values_mut().flat_map(|aor| &mut aor.bindings) {
+            binding.flow.connection = None;
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cti_base::Timestamp;
 use rsip::headers::Header;
+use serde::{Deserialize, Serialize};
 
 use crate::dialog::MAX_FORWARDS;
 use crate::session::{ALLOW, ALLOW_EVENTS, AUTH_TRIES_MAX, answer_challenge};
@@ -12,7 +13,7 @@ use crate::stack::{Stack, Timer, User};
 use crate::timer::TimerKey;
 use crate::transaction::ClientKind;
 use crate::wire::{Builder, Message, NameAddr, clean, escape_user, next_cseq};
-use crate::{Event, Flow, RegisterRequest, RegistrationId};
+use crate::{Event, Flow, RegisterRequest, RegistrationId, Transport};
 
 /// A registration is renewed after this part of its time.
 const REFRESH_PERCENT: u64 = 80;
@@ -20,6 +21,7 @@ const REFRESH_PERCENT: u64 = 80;
 const RETRY_FIRST: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(120);
 
+#[derive(Serialize, Deserialize)]
 struct Registration {
     request: RegisterRequest,
     call_id: String,
@@ -27,12 +29,14 @@ struct Registration {
     cseq: u32,
     expires_s: u32,
     auth_tries: u8,
+    #[serde(with = "crate::saved::micros")]
     retry: Duration,
     ending: bool,
+    #[serde(skip)]
     timer: Option<TimerKey>,
 }
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub struct Registrations {
     all: BTreeMap<RegistrationId, Registration>,
 }
@@ -74,6 +78,24 @@ impl Registrations {
             registration.timer = None;
             registration.auth_tries = 0;
             self.send(stack, now, id, None);
+        }
+    }
+
+    /// The place of a registration's timer.
+    pub fn timer_slot(&mut self, id: RegistrationId) -> Option<&mut Option<TimerKey>> {
+        self.all.get_mut(&id).map(|registration| &mut registration.timer)
+    }
+
+    /// No connection of the old process is one of this. A registrar may reach us by the stream that we registered by alone, so a
+    /// registration by a stream is made anew at once; where a REGISTER is under way, that one goes out again.
+    pub fn restarted(&mut self, stack: &mut Stack, now: Timestamp) {
+        for (id, registration) in &mut self.all {
+            let flow = &mut registration.request.registrar.flow;
+            flow.connection = None;
+            if flow.transport != Transport::Udp && registration.timer.is_some() {
+                stack.timers.cancel(&mut registration.timer);
+                registration.timer = Some(stack.timers.arm(now, Timer::Registration(*id)));
+            }
         }
     }
 

@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
+use serde::{Deserialize, Serialize};
 
+use crate::saved::is_default;
 use crate::timer::{TimerKey, Timers};
 use crate::transaction::{
     Client, ClientKind, Deadlines, Fired, Letter, Received, Repeated, Server, ServerKind, ServerState,
@@ -14,14 +16,14 @@ use crate::wire::{Message, Via, canonical};
 use crate::{ConnectionId, EndpointConfig, Event, Flow, RegistrationId, SessionId, Transmit, Transport};
 
 /// A client transaction of ours; its branch carries it, so an answer finds it without a search by text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClientId(u64);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ServerId(u64);
 
 /// Whom a client transaction works for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum User {
     Invite(SessionId),
     Reinvite(SessionId),
@@ -32,7 +34,7 @@ pub enum User {
     Nobody,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionTimer {
     /// Our 2xx goes out again.
     Repeat,
@@ -46,7 +48,7 @@ pub enum SessionTimer {
     CancelWait,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Timer {
     Client(ClientId, Letter),
     Server(ServerId, Letter),
@@ -55,30 +57,53 @@ pub enum Timer {
     Registration(RegistrationId),
 }
 
+impl Timer {
+    /// Whether it ends a wait for a peer's message. The others say when we send.
+    pub const fn is_wait(&self) -> bool {
+        match self {
+            Self::Client(_, letter) | Self::Server(_, letter) => matches!(letter, Letter::End),
+            Self::Session(_, timer) => matches!(timer, SessionTimer::AckWait | SessionTimer::CancelWait),
+            Self::Binding(_) | Self::Registration(_) => false,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
 pub struct ClientEntry {
     fsm: Client,
     cookie: u32,
+    #[serde(default, skip_serializing_if = "is_default")]
     cancel: bool,
     pub flow: Flow,
     pub request: Bytes,
     pub user: User,
     /// The ACK of a 2xx with the tag it was for, sent again when that 2xx comes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack: Option<(String, Transmit)>,
+    #[serde(skip)]
     retransmit: Option<TimerKey>,
+    #[serde(skip)]
     end: Option<TimerKey>,
 }
 
+#[derive(Serialize, Deserialize)]
 pub struct ServerEntry {
     fsm: Server,
     flow: Flow,
     /// The Via's port: where a response goes when its connection is gone (RFC 3261 18.2.2).
     reply_port: Option<u16>,
+    /// The last one, while it may have to go out again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     response: Option<Bytes>,
     key: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     merged: Option<String>,
     /// The session an INVITE belongs to, for CANCEL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionId>,
+    #[serde(skip)]
     retransmit: Option<TimerKey>,
+    #[serde(skip)]
     end: Option<TimerKey>,
 }
 
@@ -90,18 +115,25 @@ pub enum Matched {
     New,
 }
 
+#[derive(Serialize, Deserialize)]
 pub struct Stack {
+    #[serde(skip, default = "EndpointConfig::none")]
     pub config: EndpointConfig,
     pub rng: Rng,
     pub timers: Timers<Timer>,
+    #[serde(skip)]
     pub transmits: VecDeque<Transmit>,
+    #[serde(skip)]
     pub events: VecDeque<Event>,
     clients: BTreeMap<ClientId, ClientEntry>,
     /// Client transactions by where they went, for `transport_failed`.
+    #[serde(skip)]
     by_remote: BTreeSet<(Transport, SocketAddr, ClientId)>,
     servers: BTreeMap<ServerId, ServerEntry>,
+    #[serde(skip)]
     server_keys: BTreeMap<String, ServerId>,
     /// Requests without To tag by From tag, Call-ID and CSeq: the same again by another way is 482 (RFC 3261 8.2.2.2).
+    #[serde(skip)]
     merged_keys: BTreeMap<String, ServerId>,
     open: BTreeSet<ConnectionId>,
     counter: u64,
@@ -126,6 +158,67 @@ impl Stack {
             open: BTreeSet::new(),
             counter: 0,
             tag_key,
+        }
+    }
+
+    /// Takes its config, and makes anew what follows from the state.
+    pub fn restored(&mut self, config: EndpointConfig) {
+        self.config = config;
+        let place = |(id, entry): (&ClientId, &ClientEntry)| (entry.flow.transport, entry.flow.remote, *id);
+        self.by_remote = self.clients.iter().map(place).collect();
+        self.server_keys = self.servers.iter().map(|(id, entry)| (entry.key.clone(), *id)).collect();
+        let merged = |(id, entry): (&ServerId, &ServerEntry)| entry.merged.clone().map(|merged| (merged, *id));
+        self.merged_keys = self.servers.iter().filter_map(merged).collect();
+    }
+
+    /// The place of a client transaction's timer.
+    pub fn client_timer_slot(&mut self, id: ClientId, letter: Letter) -> Option<&mut Option<TimerKey>> {
+        let ClientEntry { retransmit, end, .. } = self.clients.get_mut(&id)?;
+        Some(match letter {
+            Letter::Retransmit => retransmit,
+            Letter::End => end,
+        })
+    }
+
+    /// The place of a server transaction's timer.
+    pub fn server_timer_slot(&mut self, id: ServerId, letter: Letter) -> Option<&mut Option<TimerKey>> {
+        let ServerEntry { retransmit, end, .. } = self.servers.get_mut(&id)?;
+        Some(match letter {
+            Letter::Retransmit => retransmit,
+            Letter::End => end,
+        })
+    }
+
+    /// The connections of the old process are closed, and its numbers may come again for others. What a stream may have lost goes
+    /// out by a new one: a request without its final answer, and a refusal of an INVITE without its ACK. The transactions of the
+    /// peers are found by their branches, whatever stream these come by (RFC 3261 17.1.3, 17.2.3). Datagrams have their timers.
+    pub fn restarted(&mut self) {
+        self.open.clear();
+        let mut again = Vec::new();
+        for entry in self.clients.values_mut() {
+            entry.flow.connection = None;
+            if let Some((_, ack)) = &mut entry.ack {
+                ack.flow.connection = None;
+            }
+            if entry.fsm.reliable && entry.fsm.is_waiting() {
+                again.push((entry.flow, entry.request.clone()));
+            }
+        }
+        let mut answers = Vec::new();
+        for entry in self.servers.values_mut() {
+            entry.flow.connection = None;
+            if entry.fsm.reliable
+                && entry.fsm.state == ServerState::Completed
+                && let Some(response) = &entry.response
+            {
+                answers.push((entry.flow, entry.reply_port, response.clone()));
+            }
+        }
+        for (flow, request) in again {
+            self.send(flow, request);
+        }
+        for (flow, reply_port, response) in answers {
+            self.send(self.reply_flow(flow, reply_port), response);
         }
     }
 
@@ -434,7 +527,8 @@ impl Stack {
     pub fn respond(&mut self, now: Timestamp, id: ServerId, code: u16, response: Bytes) {
         let Some(entry) = self.servers.get_mut(&id) else { return };
         let Some(deadlines) = entry.fsm.respond(code) else { return };
-        entry.response = Some(response.clone());
+        // A 2xx to INVITE is repeated by its session (RFC 6026 7.1).
+        entry.response = (entry.fsm.state != ServerState::Accepted).then(|| response.clone());
         let (flow, reply_port) = (entry.flow, entry.reply_port);
         let flow = self.reply_flow(flow, reply_port);
         self.send(flow, response);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cti_base::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Round-trip estimate (RFC 3261 17.1.1.1).
 pub const T1: Duration = Duration::from_millis(500);
@@ -51,7 +52,7 @@ pub fn doubled_to_t2(interval: Duration) -> Duration {
 }
 
 /// A queue of deadlines with cancellation, each O(log n). Its owners' limits bound it: a transaction holds two at most.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Timers<T> {
     queue: BTreeMap<(Timestamp, u64), T>,
     counter: u64,
@@ -83,6 +84,20 @@ impl<T> Timers<T> {
     pub fn pop_due(&mut self, now: Timestamp) -> Option<T> {
         let entry = self.queue.first_entry()?;
         (entry.key().0 <= now).then(|| entry.remove())
+    }
+
+    /// Moves the deadlines that `which` chooses. Their keys are others then.
+    pub fn postpone(&mut self, by: Duration, which: impl Fn(&T) -> bool) {
+        let moved = |((at, number), what): ((Timestamp, u64), T)| {
+            let at = if which(&what) { at + by } else { at };
+            ((at, number), what)
+        };
+        self.queue = std::mem::take(&mut self.queue).into_iter().map(moved).collect();
+    }
+
+    /// Every armed deadline with its key, the earliest first.
+    pub fn armed(&self) -> impl Iterator<Item = (TimerKey, &T)> {
+        self.queue.iter().map(|((at, number), what)| (TimerKey(*at, *number), what))
     }
 
     pub fn next(&self) -> Option<Timestamp> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cti_base::{Pii, Timestamp};
 
-use super::{Incoming, Phase, Session, Sessions, dialog_lines, timer};
+use super::{Incoming, Phase, Sent, Session, Sessions, dialog_lines, timer};
 use crate::dialog::Dialog;
 use crate::stack::{SessionTimer, Stack};
 use crate::timer::{ACK_WAIT, PROVISIONAL_REFRESH, T1, doubled_to_t2};
@@ -110,11 +110,11 @@ impl Sessions {
 
     pub(super) fn repeat_answer(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId) {
         let Some(session) = self.all.get_mut(&id) else { return };
-        let Some(Incoming { flow, request, sent: Some((bytes, interval)), .. }) = &mut session.incoming else { return };
+        let Some(Incoming { flow, request, sent: Some(sent), .. }) = &mut session.incoming else { return };
         let flow = stack.reply_flow(*flow, request.via.port);
-        stack.send(flow, bytes.clone());
-        *interval = doubled_to_t2(*interval);
-        session.slots.repeat = timer(stack, now + *interval, id, SessionTimer::Repeat);
+        stack.send(flow, sent.bytes.clone());
+        sent.interval = doubled_to_t2(sent.interval);
+        session.slots.repeat = timer(stack, now + sent.interval, id, SessionTimer::Repeat);
     }
 
     /// RFC 3261 13.3.1.4: no ACK came. The dialog is confirmed, and ended with BYE.
@@ -143,7 +143,7 @@ impl Session {
         if !incoming.request.cseq.method.is(rsip::Method::Invite) {
             return;
         }
-        incoming.sent = Some((bytes, T1));
+        incoming.sent = Some(Sent { bytes, interval: T1 });
         self.incoming = Some(incoming);
         self.slots.repeat = timer(stack, now + T1, self.id, SessionTimer::Repeat);
         self.slots.ack_wait = timer(stack, now + ACK_WAIT, self.id, SessionTimer::AckWait);

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cti_base::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::dialog::Dialog;
+use crate::saved::{is_default, micros};
 use crate::stack::{ClientId, ServerId, SessionTimer, Stack, Timer, User};
 use crate::timer::TimerKey;
 use crate::transaction::ClientKind;
@@ -28,7 +30,7 @@ pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/d
 /// Answered calls whose ACK has not come. Beyond it new INVITEs get 503: callers that never acknowledge can not pile up.
 pub const UNACKED_MAX: usize = 8_192;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     /// Our INVITE has no final answer.
     Calling,
@@ -41,29 +43,39 @@ enum Phase {
 }
 
 /// Why a session with a BYE on its way ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Ending {
     Cause(EndCauseKind),
     /// The 2xx of a call that we had cancelled already.
     Cancelled,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum EndCauseKind {
     Local,
     NoAck,
 }
 
 /// An INVITE or UPDATE of the peer's that is not done.
+#[derive(Serialize, Deserialize)]
 struct Incoming {
     request: Box<Message>,
     flow: Flow,
     server: ServerId,
-    /// Our 2xx with the interval after which it goes out again.
-    sent: Option<(Bytes, Duration)>,
+    /// Our 2xx.
+    sent: Option<Sent>,
+}
+
+/// A 2xx of ours, and the interval after which it goes out again.
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    bytes: Bytes,
+    #[serde(with = "micros")]
+    interval: Duration,
 }
 
 /// Our own re-INVITE.
+#[derive(Serialize, Deserialize)]
 struct Outgoing {
     client: ClientId,
     cseq: u32,
@@ -80,43 +92,63 @@ struct Slots {
     cancel_wait: Option<TimerKey>,
 }
 
+#[derive(Serialize, Deserialize)]
 pub struct Session {
     id: SessionId,
     phase: Phase,
     dialog: Dialog,
+    #[serde(default, skip_serializing_if = "is_default")]
     we_called: bool,
     /// What our INVITE is made of, until its final answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     request: Option<Box<InviteRequest>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     invite: Option<ClientId>,
+    #[serde(default, skip_serializing_if = "is_default")]
     auth_tries: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     credentials: Option<(String, String)>,
     /// A provisional answer came, so CANCEL may go (RFC 3261 9.1).
+    #[serde(default, skip_serializing_if = "is_default")]
     provisional: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     hangup: Option<Hangup>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     incoming: Option<Incoming>,
     /// The last provisional answer of ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ringing: Option<(u16, Bytes)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     outgoing: Option<Outgoing>,
     /// A re-INVITE that waits for its turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     queued: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "is_default")]
     reoffer_tries: u8,
+    #[serde(default, skip_serializing_if = "is_default")]
     talk_allowed: bool,
+    #[serde(default, skip_serializing_if = "is_default")]
     unacked: bool,
     ending: Ending,
+    #[serde(default, skip_serializing_if = "is_default")]
     bye_tries: u8,
+    #[serde(skip)]
     slots: Slots,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Hangup {
     q850: Option<u8>,
     cancel_sent: bool,
 }
 
 /// Every session, by its id and by our tag.
+#[derive(Serialize, Deserialize)]
 pub struct Sessions {
     all: BTreeMap<SessionId, Session>,
+    #[serde(skip)]
     by_tag: BTreeMap<String, SessionId>,
+    #[serde(skip)]
     unacked: usize,
 }
 
@@ -149,6 +181,37 @@ impl Sessions {
             SessionTimer::Refresh => self.refresh_ringing(stack, now, id),
             SessionTimer::Glare => self.retry_reoffer(stack, now, id),
             SessionTimer::CancelWait => self.give_up(stack, id),
+        }
+    }
+
+    /// Makes anew what follows from the state.
+    pub fn restored(&mut self) {
+        self.by_tag = self.all.values().map(|session| (session.dialog.local_tag.clone(), session.id)).collect();
+        self.unacked = self.all.values().filter(|session| session.unacked).count();
+    }
+
+    /// The place of a session's timer.
+    pub fn timer_slot(&mut self, id: SessionId, timer: SessionTimer) -> Option<&mut Option<TimerKey>> {
+        let slots = &mut self.all.get_mut(&id)?.slots;
+        Some(match timer {
+            SessionTimer::Repeat => &mut slots.repeat,
+            SessionTimer::AckWait => &mut slots.ack_wait,
+            SessionTimer::Refresh => &mut slots.refresh,
+            SessionTimer::Glare => &mut slots.glare,
+            SessionTimer::CancelWait => &mut slots.cancel_wait,
+        })
+    }
+
+    /// No connection of the old process is one of this.
+    pub fn restarted(&mut self) {
+        for session in self.all.values_mut() {
+            session.dialog.flow.connection = None;
+            if let Some(request) = &mut session.request {
+                request.target.flow.connection = None;
+            }
+            if let Some(incoming) = &mut session.incoming {
+                incoming.flow.connection = None;
+            }
         }
     }
 

@@ -1,15 +1,17 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Deadlines, Fired, Letter};
 use crate::timer::{T2, TIMER_A, TIMER_B, TIMER_D, TIMER_E, TIMER_F, TIMER_K, TIMER_M, doubled_to_t2};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientKind {
     Invite,
     NonInvite,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClientState {
     /// Calling (INVITE) or Trying.
     Waiting,
@@ -21,11 +23,12 @@ pub enum ClientState {
 }
 
 /// A client transaction (RFC 3261 17.1, RFC 6026 8.4).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Client {
     pub kind: ClientKind,
     pub state: ClientState,
     pub reliable: bool,
+    #[serde(with = "crate::saved::micros")]
     interval: Duration,
 }
 

@@ -9,8 +9,10 @@ pub use server::{Repeated, Server, ServerKind, ServerState};
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Which of a transaction's two deadlines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Letter {
     /// Timer A, E or G: send again.
     Retransmit,

@@ -1,15 +1,17 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Deadlines, Fired, Letter};
 use crate::timer::{TIMER_G, TIMER_H, TIMER_I, TIMER_J, TIMER_L, doubled_to_t2};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerKind {
     Invite,
     NonInvite,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ServerState {
     /// Trying or Proceeding: no final answer yet.
     Proceeding,
@@ -22,11 +24,12 @@ pub enum ServerState {
 }
 
 /// A server transaction (RFC 3261 17.2, RFC 6026 8.7).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Server {
     pub kind: ServerKind,
     pub state: ServerState,
     pub reliable: bool,
+    #[serde(with = "crate::saved::micros")]
     interval: Duration,
 }
 

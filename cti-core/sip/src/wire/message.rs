@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use rsip::headers::{Header, Headers};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::headers::{CSEQ_MAX, CSeq, NameAddr, Via};
 use super::uri::{Uri, UriError};
@@ -13,8 +14,10 @@ pub enum Start {
     Response { code: u16, reason: String },
 }
 
+/// It serialises as its bytes, and is read anew from them.
 #[derive(Clone, Debug)]
 pub struct Message {
+    bytes: Bytes,
     pub start: Start,
     pub headers: Headers,
     pub body: Bytes,
@@ -24,6 +27,18 @@ pub struct Message {
     pub to: NameAddr,
     pub call_id: String,
     pub cseq: CSeq,
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.bytes.serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::parse(&Bytes::deserialize(from)?).map_err(|fault| de::Error::custom(fault.reason))
+    }
 }
 
 /// A message that is none. `reply` holds what a 400 can be made of, if it was a request other than ACK with a Via.
@@ -78,7 +93,7 @@ impl Message {
         });
         match read {
             Ok((start, Core { via, from, to, call_id, cseq, .. }, body)) => {
-                Ok(Self { start, headers, body, via, from, to, call_id, cseq })
+                Ok(Self { bytes: bytes.clone(), start, headers, body, via, from, to, call_id, cseq })
             }
             Err(reason) => Err(malformed(reason, &start_text, &headers)),
         }

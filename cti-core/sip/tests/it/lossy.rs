@@ -12,8 +12,9 @@ use crate::net::{Faults, Net};
 const CALLS: usize = 12;
 
 /// One run; what was sent, for comparison.
-fn run(seed: u64, faults: Faults) -> Vec<String> {
+fn run(seed: u64, faults: Faults, restoring: bool) -> Vec<String> {
     let mut net = Net::new(2, faults, seed);
+    net.restoring = restoring;
     let mut rng = Rng::from_number(seed + 7);
     let mut open: [BTreeMap<SessionId, ()>; 2] = Default::default();
     let mut ends: BTreeMap<(usize, SessionId), usize> = BTreeMap::new();
@@ -90,19 +91,27 @@ fn step(
 #[test]
 fn every_call_comes_to_one_end_over_a_bad_network() {
     for seed in 0..40 {
-        run(seed, Faults { lost: 100, doubled: 100, delay_ms_max: 80 });
+        run(seed, Faults { lost: 100, doubled: 100, delay_ms_max: 80 }, false);
     }
 }
 
 #[test]
 fn every_call_comes_to_one_end_over_a_terrible_network() {
     for seed in 0..20 {
-        run(seed, Faults { lost: 400, doubled: 200, delay_ms_max: 1_500 });
+        run(seed, Faults { lost: 400, doubled: 200, delay_ms_max: 1_500 }, false);
     }
 }
 
 #[test]
 fn the_same_seed_sends_the_same_bytes() {
     let faults = Faults { lost: 150, doubled: 100, delay_ms_max: 200 };
-    assert_eq!(run(77, faults), run(77, faults));
+    assert_eq!(run(77, faults, false), run(77, faults, false));
+}
+
+#[test]
+fn endpoints_that_are_written_down_and_read_back_at_every_step_send_the_same_bytes() {
+    for seed in 100..112 {
+        let faults = Faults { lost: 200, doubled: 100, delay_ms_max: 300 };
+        assert!(run(seed, faults, true) == run(seed, faults, false), "seed {seed}");
+    }
 }

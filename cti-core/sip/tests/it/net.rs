@@ -19,6 +19,9 @@ pub struct Faults {
 pub struct Net {
     pub now: Timestamp,
     pub ends: Vec<(SocketAddr, Endpoint)>,
+    pub configs: Vec<EndpointConfig>,
+    /// After every step each end is written down, and what is read back takes its place: every test is one of that too.
+    pub restoring: bool,
     pub events: Vec<Vec<Event>>,
     /// Every message that was sent, as text.
     pub log: Vec<(SocketAddr, SocketAddr, String)>,
@@ -48,6 +51,19 @@ pub fn address(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1 + index as u8], 5060))
 }
 
+pub fn written(end: &Endpoint) -> Vec<u8> {
+    rmp_serde::to_vec_named(end).expect("an endpoint is written down")
+}
+
+/// What is read back of an endpoint that was written down; to be written as the same bytes.
+pub fn read_back(config: &EndpointConfig, end: &Endpoint) -> Endpoint {
+    let bytes = written(end);
+    let state = rmp_serde::from_slice(&bytes).expect("what was written reads");
+    let restored = Endpoint::restore(config.clone(), state);
+    assert!(written(&restored) == bytes, "{} bytes are others when written again", bytes.len());
+    restored
+}
+
 pub const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 impl Net {
@@ -61,6 +77,8 @@ impl Net {
         Self {
             now: START,
             ends,
+            configs: (0..count).map(|index| config(address(index))).collect(),
+            restoring: true,
             events: (0..count).map(|_| Vec::new()).collect(),
             log: Vec::new(),
             flying: BTreeMap::new(),
@@ -69,6 +87,12 @@ impl Net {
             rng: Rng::from_number(seed ^ 0x5eed),
             counter: 0,
         }
+    }
+
+    /// Puts another endpoint in the place of one.
+    pub fn replace(&mut self, index: usize, config: EndpointConfig, seed: u64) {
+        self.ends[index].1 = Endpoint::new(config.clone(), Rng::from_number(seed));
+        self.configs[index] = config;
     }
 
     /// An INVITE from one end to another.
@@ -158,6 +182,9 @@ impl Net {
             }
             while let Some(event) = self.ends[index].1.poll_event() {
                 self.events[index].push(event);
+            }
+            if self.restoring {
+                self.ends[index].1 = read_back(&self.configs[index], &self.ends[index].1);
             }
         }
     }

@@ -19,7 +19,7 @@ fn registrar(policy: DigestPolicy) -> Net {
     let mut net = Net::new(2, Faults::default(), 1);
     let mut config = config(address(1));
     config.digest = policy;
-    net.ends[1].1 = Endpoint::new(config, cti_base::Rng::from_number(9));
+    net.replace(1, config, 9);
     net.ends[1].1.set_accounts("acme", accounts("acme", &["1001", "1002"]));
     net.ends[1].1.set_accounts("beta", accounts("beta", &["1002"]));
     net
@@ -113,7 +113,7 @@ fn an_account_that_goes_takes_its_registration_along_and_time_takes_the_rest() {
     net.ends[0].1.register(net.now, wanted);
     net.take(1);
     // The phone is switched off.
-    net.ends[0].1 = Endpoint::new(config(address(0)), cti_base::Rng::from_number(3));
+    net.replace(0, config(address(0)), 3);
     net.run_for(Duration::from_secs(599));
     assert!(net.take(1).is_empty());
     net.run_for(Duration::from_secs(2));
