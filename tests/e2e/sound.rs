@@ -50,6 +50,36 @@ pub fn share(lane: &[i16], hz: f64) -> f64 {
     if all == 0.0 { 0.0 } else { at / all }
 }
 
+/// A mono WAV of 8 kHz.
+pub fn mono(bytes: &[u8]) -> Result<Vec<i16>> {
+    let mut reader = hound::WavReader::new(std::io::Cursor::new(bytes)).context("a WAV")?;
+    Ok(reader.samples::<i16>().collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Where in `heard` the `prompt` is played from, in samples: where its loudest 50 ms fit best, and then the whole of it does
+/// (normalised correlation above 0.9; G.711 costs little).
+pub fn find(heard: &[i16], prompt: &[i16]) -> Option<usize> {
+    const NEEDLE: usize = 400;
+    let loudest = (0..prompt.len().checked_sub(NEEDLE)?).step_by(NEEDLE / 2);
+    let from = loudest.max_by(|a, b| power(&prompt[*a..a + NEEDLE]).total_cmp(&power(&prompt[*b..b + NEEDLE])))?;
+    let needle = &prompt[from..from + NEEDLE];
+    let starts = 0..heard.len().checked_sub(NEEDLE)?;
+    let best = starts.map(|at| (at, alike(&heard[at..at + NEEDLE], needle))).max_by(|a, b| a.1.total_cmp(&b.1))?.0;
+    let start = best.checked_sub(from)?;
+    let whole = heard.get(start..start + prompt.len())?;
+    (alike(whole, prompt) > 0.9).then_some(start)
+}
+
+/// Normalised correlation, -1 to 1.
+fn alike(a: &[i16], b: &[i16]) -> f64 {
+    let (mut ab, mut aa, mut bb) = (0_i64, 0_i64, 0_i64);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (i64::from(*a), i64::from(*b));
+        (ab, aa, bb) = (ab + a * b, aa + a * a, bb + b * b);
+    }
+    if aa == 0 || bb == 0 { 0.0 } else { ab as f64 / ((aa as f64) * (bb as f64)).sqrt() }
+}
+
 /// Mean square of a lane.
 pub fn power(lane: &[i16]) -> f64 {
     lane.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / lane.len().max(1) as f64

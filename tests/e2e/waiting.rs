@@ -10,7 +10,7 @@ use crate::answered::{MENU, contact_agent, tenant};
 use crate::desk::Desk;
 use crate::server::{PASSWORD, Ports, Server, machine};
 use crate::sipp::{Caller, Sipp};
-use crate::sound::tone;
+use crate::sound::{find, mono, tone};
 
 /// Three callers wait for one busy-less phone that is not there yet; when it comes they are answered in their order.
 #[tokio::test(flavor = "multi_thread")]
@@ -56,6 +56,32 @@ async fn waiting_callers_are_answered_in_their_order() -> Result<()> {
     ensure!(offered.is_sorted() && offered.iter().all(Option::is_some), "offered in order: {offered:?}");
     ensure!(calls.iter().all(|call| call["outcome"] == "answered"), "{calls:#?}");
     server.until_idle().await?;
+    Ok(())
+}
+
+/// What reaches the caller's ear, sample for sample: welcome, place in the queue, then music.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_caller_hears_the_announcement_and_then_music() -> Result<()> {
+    let _machine = machine().await;
+    let ports = Ports::block(11);
+    let server = Server::start(ports, &tenant(""), &[("main.toml", MENU)]).await?;
+    let to = format!("sip:4001001001@127.0.0.1:{}", ports.sip);
+    let calling = ["phone", "--call", &to, "--from", "13800138000", "--hangup-after", "16", "--calls", "1"];
+    tokio::task::block_in_place(|| server.run(&[&calling[..], &["--save", "heard.wav"]].concat()))?;
+    let heard = mono(&std::fs::read(server.path("heard.wav"))?)?;
+    let mut after = 0;
+    for name in ["zh-CN/queue_welcome", "zh-CN/position_next", "music/default"] {
+        let (_, _, wav) = ivr_scripts::shipped::PROMPTS
+            .iter()
+            .find(|(locale, prompt, _)| format!("{locale}/{prompt}") == name)
+            .with_context(|| format!("{name} ships"))?;
+        let prompt = mono(wav)?;
+        // The music is longer than the call.
+        let prompt = &prompt[..prompt.len().min(2 * 8_000)];
+        let at = find(&heard, prompt).with_context(|| format!("{name} is not heard"))?;
+        ensure!(at >= after, "{name} is heard at sample {at}, what is to come before it ends at {after}");
+        after = at + prompt.len();
+    }
     Ok(())
 }
 
