@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cti_base::NodeName;
+use serde::{Deserialize, Serialize};
 
 use crate::ScriptError;
 
@@ -15,7 +16,7 @@ pub struct World<'a> {
 }
 
 /// A compiled script. Every edge leads to a node of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Script {
     pub(crate) name: String,
     pub(crate) locale: Option<String>,
@@ -52,7 +53,7 @@ impl Script {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Node {
     Play {
         prompts: Vec<String>,
@@ -101,13 +102,13 @@ pub(crate) enum Node {
 }
 
 /// What follows no key and what follows a wrong one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retries {
     pub(crate) silence: Retry,
     pub(crate) invalid: Retry,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retry {
     /// Said before the node's own prompts come again.
     pub(crate) prompts: Vec<String>,

@@ -130,6 +130,30 @@ impl Walk {
         out
     }
 
+    /// Says the present node again from its start: what played was cut off, and keys pressed meanwhile are lost. It counts
+    /// neither as silence nor as a wrong key. A walk that is over answers nothing.
+    pub fn resume(&mut self, script: &Script) -> Vec<Action> {
+        let mut out = Vec::new();
+        if self.phase == Phase::Out {
+            return out;
+        }
+        self.typed_ahead.clear();
+        self.collected.clear();
+        match self.node.as_ref().and_then(|name| script.nodes.get(name)) {
+            Some(
+                Node::Play { prompts, .. }
+                | Node::Menu { prompts, .. }
+                | Node::Collect { prompts, .. }
+                | Node::Hangup { prompts },
+            ) => self.say(prompts, &[], &mut out),
+            // A walk stays in none of these, and a script that lost the node leads nowhere.
+            Some(Node::Hours { .. } | Node::Language { .. } | Node::Queue { .. } | Node::Goto { .. }) | None => {
+                self.hang_up(&mut out);
+            }
+        }
+        out
+    }
+
     pub fn locale(&self) -> &str {
         &self.locale
     }

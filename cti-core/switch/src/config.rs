@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use cti_base::{AgentName, Country, QueueName, TenantId};
 use ivr_scripts::Script;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hours::Hours;
 
@@ -259,6 +260,29 @@ fn default_music() -> String {
     "default".into()
 }
 
+impl QueueDecl {
+    /// A queue with every default.
+    pub fn named(name: QueueName) -> Self {
+        Self {
+            name,
+            display: None,
+            strategy: Strategy::default(),
+            service_level: ServiceLevel::default(),
+            ring_timeout_s: default_ring_timeout_s(),
+            wrapup_s: default_wrapup_s(),
+            max_wait_s: default_max_wait_s(),
+            max_waiting: default_max_waiting(),
+            requires: BTreeMap::new(),
+            music: default_music(),
+            record: false,
+            case: None,
+            overflow: None,
+            announce: Announce::default(),
+            priority: 0,
+        }
+    }
+}
+
 impl Default for ServiceLevel {
     fn default() -> Self {
         Self { seconds: 20, percent: 80 }
@@ -291,4 +315,35 @@ pub struct Tenant {
     pub country: Country,
     /// By trunk and [`cti_base::did_key`]: the place in `doc.number`.
     pub(crate) dids: BTreeMap<(String, String), usize>,
+}
+
+/// What a tenant is written down as; the rest is compiled from it again.
+#[derive(Serialize)]
+struct DeclaredRef<'a> {
+    doc: &'a TenantDoc,
+    digests: &'a BTreeMap<AgentName, (String, String)>,
+}
+
+#[derive(Deserialize)]
+struct Declared {
+    doc: TenantDoc,
+    digests: BTreeMap<AgentName, (String, String)>,
+}
+
+impl Serialize for Tenant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        DeclaredRef { doc: &self.doc, digests: &self.digests }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Tenant {
+    /// Prompts are not looked for again: they were there when the tenant was declared.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Declared { doc, digests } = Declared::deserialize(deserializer)?;
+        let id = doc.tenant.id.clone();
+        Self::compile(doc, digests, None).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            D::Error::custom(format!("tenant `{id}`: {}", errors.join("; ")))
+        })
+    }
 }

@@ -9,7 +9,7 @@ use cti_sip::Account;
 use crate::acd::agent::{Agent, Desk, Reach, Task};
 use crate::acd::queue::{Place, Queue};
 use crate::call::merge_requires;
-use crate::config::{AgentDecl, Phone, Route, Tenant};
+use crate::config::{Phone, Route, Tenant};
 use crate::desk::AgentState;
 use crate::engine::{Engine, TenantState};
 use crate::routing::TrunkTable;
@@ -74,7 +74,7 @@ impl Engine {
             self.dismiss(now, id, &name);
         }
         for decl in &tenant.doc.agent {
-            let reach = self.reach_of(id, decl);
+            let reach = Reach::of(&self.endpoint, id, decl);
             let Some(state) = self.tenants.get_mut(id) else { return };
             match state.agents.get_mut(&decl.name) {
                 Some(agent) => {
@@ -115,14 +115,6 @@ impl Engine {
                 self.take_offer_back(now, call, "agent_removed");
             }
             Task::Talk(_) | Task::Wrapup(_) => {}
-        }
-    }
-
-    fn reach_of(&self, id: &TenantId, decl: &AgentDecl) -> Reach {
-        match &decl.phone {
-            Phone::Contact { uri } => self.endpoint.target_of(uri).map_or(Reach::Nowhere, Reach::Contact),
-            Phone::Sip { .. } => Reach::Registered(self.endpoint.contacts_of(id.as_str(), decl.name.as_str()).len()),
-            Phone::Webrtc {} => Reach::Nowhere,
         }
     }
 

@@ -13,16 +13,17 @@ use cti_sip::{Endpoint, EndpointConfig, Event, SessionId};
 
 use crate::acd::agent::{Agent, Desk};
 use crate::acd::queue::Queue;
-use crate::call::{Call, Ending};
+use crate::call::{Call, Ending, Scripts};
 use crate::config::{QueueDecl, Tenant};
 use crate::desk;
 use crate::effect::{Effect, Measure};
 use crate::fact::{Fact, Outcome};
 use crate::input::Input;
-use crate::limits::{ALARM_STAY, ALARMS_MAX};
+use crate::limits::{ALARM_STAY, ALARMS_MAX, PULSE};
 use crate::live::Alarm;
 use crate::routing::TrunkTable;
 use crate::timer::{AgentTimer, CallTimer, Timer, Timers};
+use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -48,6 +49,7 @@ pub struct Engine {
     pub(crate) tenants: BTreeMap<TenantId, TenantState>,
     pub(crate) trunks: TrunkTable,
     pub(crate) calls: BTreeMap<CallId, Call>,
+    pub(crate) scripts: Scripts,
     /// Calls that are over and wait for their legs' counts.
     pub(crate) endings: BTreeMap<CallId, Ending>,
     pub(crate) sessions: BTreeMap<SessionId, (CallId, Party)>,
@@ -62,11 +64,13 @@ pub struct Engine {
     /// Every call is being ended: nobody is offered another.
     pub(crate) closing: bool,
     pub(crate) orders: u64,
-    effects: VecDeque<Effect>,
+    /// When something was last noted; at least every [`PULSE`] while there are calls.
+    pub(crate) alive: Timestamp,
+    pub(crate) effects: VecDeque<Effect>,
     /// Counted once the messages of this input are out.
-    measures: Vec<Measure>,
-    alarms: BTreeMap<(TenantId, &'static str), (Alarm, Timestamp)>,
-    version: u64,
+    pub(crate) measures: Vec<Measure>,
+    pub(crate) alarms: BTreeMap<(TenantId, String), (Alarm, Timestamp)>,
+    pub(crate) version: u64,
 }
 
 /// Whose session it is.
@@ -76,7 +80,7 @@ pub(crate) enum Party {
     Agent,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct OpenLeg {
     pub call: CallId,
     pub port: u16,
@@ -85,11 +89,13 @@ pub(crate) struct OpenLeg {
 }
 
 /// A recording that is not sealed yet.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OpenRecording {
     pub tenant: TenantId,
     pub call: CallId,
     pub started: Timestamp,
+    /// `MediaCommand::RecordStop` is out: it is being sealed.
+    pub stopped: bool,
     /// Oldest first.
     pub gaps: Vec<Gap>,
 }
@@ -103,7 +109,7 @@ pub(crate) struct TenantState {
     pub records_pause_until: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct TrunkUse {
     pub calls: u32,
     /// When the next call would come if calls came evenly at `max_cps` (generic cell rate algorithm, ITU-T I.371).
@@ -124,6 +130,7 @@ impl Engine {
             tenants: BTreeMap::new(),
             trunks: TrunkTable::default(),
             calls: BTreeMap::new(),
+            scripts: Scripts::default(),
             endings: BTreeMap::new(),
             sessions: BTreeMap::new(),
             offers: BTreeMap::new(),
@@ -134,6 +141,7 @@ impl Engine {
             draining: false,
             closing: false,
             orders: 0,
+            alive: Timestamp::default(),
             effects: VecDeque::new(),
             measures: Vec::new(),
             alarms: BTreeMap::new(),
@@ -143,6 +151,10 @@ impl Engine {
 
     /// Takes in one thing that happened at `now`, which never goes back. Whatever else is due by then happens first.
     pub fn handle(&mut self, now: Timestamp, input: Input) {
+        if matches!(input, Input::Restarted) {
+            // What was due meanwhile finds everything taken up.
+            self.restarted(now);
+        }
         self.run_due(now);
         // What was due is on the wire before what came now.
         self.send_transmits();
@@ -158,10 +170,11 @@ impl Engine {
             Input::Declare(tenant) => self.declare(now, tenant),
             Input::Drain => self.drain(),
             Input::Close => self.close(now),
-            Input::Tick => {}
+            Input::Restarted | Input::Tick => {}
         }
         self.run_sip_events(now);
         self.send_transmits();
+        self.alive = now;
         for measure in self.measures.drain(..) {
             self.effects.push_back(Effect::Measure(measure));
         }
@@ -174,7 +187,13 @@ impl Engine {
 
     /// When `Input::Tick` is due at the latest; `None` while nothing waits.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        [self.timers.next(), self.endpoint.poll_deadline()].into_iter().flatten().min()
+        let pulse = (!self.calls.is_empty()).then(|| self.alive + PULSE);
+        [self.timers.next(), self.endpoint.poll_deadline(), pulse].into_iter().flatten().min()
+    }
+
+    /// Whether every effect has been taken.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.effects.is_empty() && self.measures.is_empty()
     }
 
     /// Goes up whenever `live` may show something else.
@@ -331,9 +350,9 @@ impl Engine {
         self.version += 1;
     }
 
-    pub(crate) fn alarm(&mut self, now: Timestamp, tenant: &TenantId, code: &'static str, message: String) {
+    pub(crate) fn alarm(&mut self, now: Timestamp, tenant: &TenantId, code: &str, message: String) {
         self.version += 1;
-        let key = (tenant.clone(), code);
+        let key = (tenant.clone(), code.to_owned());
         if let Some((alarm, last)) = self.alarms.get_mut(&key) {
             if now.since(*last) > ALARM_STAY {
                 alarm.since_ms = now.as_millis();

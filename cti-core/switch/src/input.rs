@@ -6,20 +6,21 @@ use cti_sip::{ConnectionId, Flow, Packet};
 
 use crate::config::Tenant;
 use crate::desk;
+use serde::{Deserialize, Serialize};
 
 /// A desk's command as the gateway numbers it, so that the answer finds its way back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CommandId(pub u64);
 
 /// Whether an agent has a live desktop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Presence {
     Connected,
     Disconnected,
 }
 
 /// Everything that can happen to the switch.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Input {
     Sip(Packet),
     SipTransportFailed(Flow),
@@ -52,6 +53,9 @@ pub enum Input {
     Drain,
     /// The program ends: no new calls, and every call ends now, with its outcome.
     Close,
+    /// A new process took up this state: the old one's connections, media legs, desks' sockets and open look-ups are gone.
+    /// The first input after [`crate::Engine::restore`] and the replay.
+    Restarted,
     /// The deadline has come.
     Tick,
 }

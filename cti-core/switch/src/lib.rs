@@ -18,7 +18,9 @@ mod input;
 mod invariant;
 pub mod limits;
 pub mod live;
+mod recover;
 mod routing;
+mod snapshot;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -30,3 +32,4 @@ pub use engine::{Engine, EngineConfig};
 pub use fact::{CallRecord, Fact, FactRecord, LegRecord, LegRole, OfferEnd, Outcome, SegmentKind, SegmentRecord};
 pub use input::{CommandId, Input, Presence};
 pub use invariant::Held;
+pub use snapshot::RestoreError;

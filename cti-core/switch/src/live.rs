@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cti_base::{AgentName, CallId, NodeName, QueueName, TenantId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::acd::agent::Agent;
@@ -74,7 +74,7 @@ pub struct CallLive {
     pub since_ms: u64,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, TS)]
 pub struct Alarm {
     pub code: String,
     pub message: String,

@@ -1,17 +1,19 @@
 //! Everything the switch waits for, in one ordered map.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cti_base::{AgentName, CallId, TenantId, Timestamp};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// What is due. Each is set at most once at a time: setting it again moves it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Timer {
     Call(CallId, CallTimer),
     Agent(TenantId, AgentName, AgentTimer),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum CallTimer {
     /// The deadline that the menu's walk set.
     Menu,
@@ -33,7 +35,7 @@ pub(crate) enum CallTimer {
     Stats,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum AgentTimer {
     Wrapup,
     DeskGrace,
@@ -50,6 +52,22 @@ pub(crate) struct Timers {
     set: u64,
 }
 
+impl Serialize for Timers {
+    /// What is due, in order, and the number of the last setting.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.set, self.due.iter().collect::<Vec<_>>()).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (set, due) = <(u64, Vec<(_, Timer)>)>::deserialize(deserializer)?;
+        let due: BTreeMap<(Timestamp, u64), Timer> = due.into_iter().collect();
+        let keys = due.iter().map(|(key, timer)| (timer.clone(), *key)).collect();
+        Ok(Self { due, keys, set })
+    }
+}
+
 impl Timers {
     pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
         self.set += 1;
@@ -58,6 +76,17 @@ impl Timers {
             self.due.remove(&old);
         }
         self.due.insert(key, timer);
+    }
+
+    /// Moves a timer that is set to so much later.
+    pub(crate) fn postpone(&mut self, timer: &Timer, by: Duration) {
+        if let Some((at, _)) = self.keys.get(timer) {
+            self.set(timer.clone(), *at + by);
+        }
+    }
+
+    pub(crate) fn is_set(&self, timer: &Timer) -> bool {
+        self.keys.contains_key(timer)
     }
 
     pub(crate) fn cancel(&mut self, timer: &Timer) {

@@ -1,15 +1,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use cti_base::{CallId, QueueName, Timestamp};
-use cti_sip::Target;
+use cti_base::{AgentName, CallId, QueueName, TenantId, Timestamp};
+use cti_sip::{Endpoint, Target};
 
-use crate::config::{AgentDecl, Phone};
+use crate::config::{AgentDecl, Phone, Role};
 use crate::desk::{AgentState, AgentView, CallView, NextState};
 use crate::limits::{DESK_GRACE, FAILED_OFFERS_MAX, FAILED_OFFERS_WINDOW};
+use serde::{Deserialize, Serialize};
 
 /// What an agent is busy with. Never two things: this is the whole of "one agent, one offer".
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Task {
     Idle,
     Offer(CallId),
@@ -18,7 +19,7 @@ pub(crate) enum Task {
 }
 
 /// The time after a call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Wrapup {
     pub view: CallView,
     pub queue: Option<QueueName>,
@@ -29,7 +30,7 @@ pub(crate) struct Wrapup {
     pub talked: Duration,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Desk {
     /// No desk has shown itself yet.
     Never,
@@ -50,8 +51,20 @@ pub(crate) enum Reach {
     Nowhere,
 }
 
-#[derive(Debug)]
+impl Reach {
+    pub(crate) fn of(endpoint: &Endpoint, tenant: &TenantId, decl: &AgentDecl) -> Self {
+        match &decl.phone {
+            Phone::Contact { uri } => endpoint.target_of(uri).map_or(Self::Nowhere, Self::Contact),
+            Phone::Sip { .. } => Self::Registered(endpoint.contacts_of(tenant.as_str(), decl.name.as_str()).len()),
+            Phone::Webrtc {} => Self::Nowhere,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Agent {
+    /// The tenant's document has it: it is written down there.
+    #[serde(skip, default = "undeclared")]
     pub decl: AgentDecl,
     pub state: AgentState,
     pub reason: Option<String>,
@@ -61,6 +74,8 @@ pub(crate) struct Agent {
     /// Since the last call ended or the agent went ready: the longest idle is offered first.
     pub idle_since: Timestamp,
     pub desk: Desk,
+    /// Worked out again on restoring, from the declaration and the registrations.
+    #[serde(skip, default = "nowhere")]
     pub reach: Reach,
     /// Unanswered offers in a row.
     pub missed: u32,
@@ -73,6 +88,24 @@ pub(crate) struct Agent {
     /// The key under which the agent stands in its queues' ready sets.
     pub indexed: Option<Timestamp>,
     pub ver: u32,
+}
+
+/// Stands in while an agent is read back.
+fn undeclared() -> AgentDecl {
+    AgentDecl {
+        name: AgentName::from(""),
+        display: None,
+        password_file: None,
+        role: Role::Agent,
+        skills: BTreeMap::new(),
+        queues: Vec::new(),
+        phone: Phone::Webrtc {},
+        always_ready: false,
+    }
+}
+
+const fn nowhere() -> Reach {
+    Reach::Nowhere
 }
 
 impl Agent {

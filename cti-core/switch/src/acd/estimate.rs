@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 /// The handling time before the first call has ended.
 const HANDLING_AT_FIRST: Duration = Duration::from_secs(180);
 /// The weight of the newest call: the mean of about the last 20.
@@ -17,7 +18,7 @@ const HANDLING_MAX: Duration = Duration::from_secs(3600);
 const ESTIMATE_MIN: Duration = Duration::from_secs(10);
 const ESTIMATE_MAX: Duration = Duration::from_secs(3600);
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Handling {
     mean: Option<Duration>,
 }

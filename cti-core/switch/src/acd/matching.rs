@@ -87,10 +87,11 @@ impl Engine {
             id: offer_id,
             agent: name.clone(),
             step: OfferStep::Records,
-            frame: None,
+            shown: None,
             ringing_since: now,
             leg: None,
             rings: false,
+            accepted: false,
             accept: None,
         });
         let (queue, place) = (waiting.queue.clone(), waiting.place);

@@ -154,8 +154,7 @@ impl Engine {
         match &agent.task {
             Task::Idle => {}
             Task::Offer(call) => {
-                let offer = self.calls.get(call).and_then(|call| call.offer());
-                events.extend(offer.and_then(|offer| offer.frame.clone()).map(Event::OfferCreated));
+                events.extend(self.calls.get(call).and_then(|call| call.frame()).map(Event::OfferCreated));
             }
             Task::Talk(call) => events.extend(self.call_view(*call).map(|view| Event::CallConnected(Box::new(view)))),
             Task::Wrapup(wrapup) => events.push(Event::WrapupStarted(Box::new(wrapup.view.clone()))),

@@ -1,15 +1,16 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use cti_base::{AgentName, CallId, Timestamp};
+use cti_base::{AgentName, CallId, QueueName, Timestamp};
 
 use super::estimate::Handling;
 use super::stats::QueueStats;
 use crate::config::QueueDecl;
+use serde::{Deserialize, Serialize};
 
 /// A caller's place: priority, then how long they have been waiting for anyone, then who came first within a microsecond.
 /// The last two are the caller's for life: no queue change, refused offer or overflow takes them away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {
     priority: Reverse<i32>,
     since: Timestamp,
@@ -23,17 +24,27 @@ impl Place {
 }
 
 /// One queue: who waits in it and who is ready for it.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Queue {
+    /// The tenant's document has it: it is written down there.
+    #[serde(skip, default = "undeclared")]
     pub decl: QueueDecl,
-    /// Everyone not yet answered, those who are being offered too.
+    /// Everyone not yet answered, those who are being offered too. The calls know their places, and are asked on restoring.
+    #[serde(skip)]
     waiting: BTreeMap<Place, CallId>,
     /// Those of `waiting` whom no agent is being offered.
+    #[serde(skip)]
     unmatched: BTreeMap<Place, CallId>,
-    /// Agents who may be offered this queue's calls, the longest idle first.
+    /// Agents who may be offered this queue's calls, the longest idle first. `Agent::indexed` says it too.
+    #[serde(skip)]
     pub ready: BTreeSet<(Timestamp, AgentName)>,
     pub stats: QueueStats,
     pub handling: Handling,
+}
+
+/// Stands in while a queue is read back.
+fn undeclared() -> QueueDecl {
+    QueueDecl::named(QueueName::from(""))
 }
 
 impl Queue {

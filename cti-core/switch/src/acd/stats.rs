@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 /// What a queue has done since local midnight.
 ///
 /// A call counts as offered to the queue when it enters it, and then once as answered, abandoned (the caller hung up while
 /// waiting or ringing) or neither (it waits, or left by a limit). Service level = answered within the threshold, counted
 /// from entering the queue, / offered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct QueueStats {
     day: i32,
     pub offered: u32,

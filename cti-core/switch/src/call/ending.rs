@@ -4,23 +4,32 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, LegId, TenantId, Timestamp};
-use cti_media::{LegStats, MediaCommand};
+use cti_media::LegStats;
 
 use super::{Call, CallerInvite, Stage, Talking};
-use crate::desk::{CallState, CallView, Direction, Event};
+use crate::desk::{CallState, CallView, Direction, Event, Pop};
 use crate::engine::Engine;
 use crate::fact::{CallRecord, Fact, OfferEnd, Outcome};
 use crate::hours::local_day;
 use crate::limits::STATS_WAIT;
+use crate::recover::RESTART;
 use crate::timer::{CallTimer, Timer};
+use serde::{Deserialize, Serialize};
 
 /// A call that is over. Its record goes out when its legs' counts are in, or have had their time.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Ending {
     record: Box<CallRecord>,
     open: BTreeSet<LegId>,
     /// A wrap-up that was over before the record went out follows it.
-    wrapup: Option<Fact>,
+    wrapup: Option<EndedWrapup>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct EndedWrapup {
+    agent: AgentName,
+    wrapup_ms: u64,
+    disposition: Option<String>,
 }
 
 impl Engine {
@@ -37,13 +46,13 @@ impl Engine {
             used.calls = used.calls.saturating_sub(1);
         }
         if let Some(recording) = call.recording {
-            self.media(id, MediaCommand::RecordStop { recording });
+            self.stop_recording(id, recording);
         }
         self.let_caller_go(now, &mut call, outcome, cause);
         let record = Self::leg_record(now, &call.customer, None, cause);
         Self::add_leg_record(&mut call.legs, record);
         self.close_media(call.customer.id);
-        let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: "over" });
+        let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: String::new() });
         let talked = if let Stage::Talking(mut talking) = stage {
             let session = talking.leg.session.take();
             let record = Self::leg_record(now, &talking.leg, Some(&talking.agent), cause);
@@ -58,6 +67,10 @@ impl Engine {
             None
         };
         let hold = talked.as_ref().map_or(Duration::ZERO, |talking| talking.hold);
+        let talked = talked.map(|talking| {
+            let pop = call.pop(talking.wait_ms);
+            (talking, pop)
+        });
         let record = Box::new(make_record(now, &mut call, outcome, cause, hold));
         let open: BTreeSet<LegId> =
             record.legs.iter().map(|line| line.id).filter(|leg| self.legs.contains_key(leg)).collect();
@@ -65,8 +78,8 @@ impl Engine {
         self.endings.insert(id, Ending { record, open, wrapup: None });
         self.timers.set(Timer::Call(id, CallTimer::Stats), now + STATS_WAIT);
         self.changed();
-        if let Some(talking) = talked {
-            self.end_talk(now, call, *talking, cause);
+        if let Some((talking, pop)) = talked {
+            self.end_talk(now, call, *talking, pop, cause);
         }
         if no_leg_is_open {
             self.emit_ending(now, id);
@@ -94,7 +107,7 @@ impl Engine {
             CallerInvite::Open { .. } => {
                 let code = match (outcome, cause) {
                     (Outcome::Overflowed, _) => 480,
-                    (_, "media_failed") => 503,
+                    (_, "media_failed" | RESTART) => 503,
                     _ => 500,
                 };
                 self.sessions.remove(&session);
@@ -104,7 +117,7 @@ impl Engine {
     }
 
     /// The agent's side of the end: the desk is told, wrap-up begins.
-    fn end_talk(&mut self, now: Timestamp, call: Call, talking: Talking, cause: &str) {
+    fn end_talk(&mut self, now: Timestamp, call: Call, talking: Talking, pop: Pop, cause: &str) {
         let talked = now.since(call.answered.unwrap_or(now));
         let view = CallView {
             call_id: call.id,
@@ -119,7 +132,7 @@ impl Engine {
             ended_ms: Some(now.as_millis()),
             wrapup_until_ms: None,
             cause: Some(cause.to_owned()),
-            pop: talking.pop,
+            pop,
             ver: call.ver + 1,
         };
         self.desk(&call.tenant, &talking.agent, Event::CallEnded(Box::new(view.clone())));
@@ -141,9 +154,10 @@ impl Engine {
     pub(crate) fn emit_ending(&mut self, _now: Timestamp, id: CallId) {
         let Some(ending) = self.endings.remove(&id) else { return };
         self.timers.cancel(&Timer::Call(id, CallTimer::Stats));
+        let tenant = ending.record.tenant.clone();
         self.fact(Fact::CallEnded { record: ending.record });
-        if let Some(wrapup) = ending.wrapup {
-            self.fact(wrapup);
+        if let Some(EndedWrapup { agent, wrapup_ms, disposition }) = ending.wrapup {
+            self.fact(Fact::WrapupEnded { tenant, call: id, agent, wrapup_ms, disposition });
         }
     }
 
@@ -156,11 +170,10 @@ impl Engine {
         wrapup: Duration,
         disposition: Option<String>,
     ) {
-        let wrapup_ms = wrapup.as_millis() as u64;
-        let fact = Fact::WrapupEnded { tenant: tenant.clone(), call, agent: agent.clone(), wrapup_ms, disposition };
+        let (agent, wrapup_ms) = (agent.clone(), wrapup.as_millis() as u64);
         match self.endings.get_mut(&call) {
-            Some(ending) => ending.wrapup = Some(fact),
-            None => self.fact(fact),
+            Some(ending) => ending.wrapup = Some(EndedWrapup { agent, wrapup_ms, disposition }),
+            None => self.fact(Fact::WrapupEnded { tenant: tenant.clone(), call, agent, wrapup_ms, disposition }),
         }
     }
 }

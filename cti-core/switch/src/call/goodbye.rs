@@ -10,7 +10,7 @@ use crate::timer::{CallTimer, Timer};
 
 impl Engine {
     /// `cause` is the limit. A caller who was never answered is refused instead: there is nobody to hear a goodbye.
-    pub(crate) fn say_goodbye(&mut self, now: Timestamp, id: CallId, cause: &'static str) {
+    pub(crate) fn say_goodbye(&mut self, now: Timestamp, id: CallId, cause: &str) {
         self.leave_queue(now, id);
         let Some(call) = self.calls.get_mut(&id) else { return };
         if !call.is_accepted() {
@@ -20,7 +20,7 @@ impl Engine {
         if call.open_segment.is_none_or(|(kind, _)| kind != SegmentKind::Queue) {
             call.segment(now, Some(SegmentKind::Queue));
         }
-        call.stage = Stage::Goodbye { cause };
+        call.stage = Stage::Goodbye { cause: cause.to_owned() };
         call.stage_since = now;
         self.timers.set(Timer::Call(id, CallTimer::Goodbye), now + GOODBYE_MAX);
         self.play_prompts(id, ["sorry_overflow"].into_iter());
@@ -29,8 +29,8 @@ impl Engine {
 
     pub(crate) fn goodbye_over(&mut self, now: Timestamp, id: CallId) {
         if let Some(Stage::Goodbye { cause }) = self.calls.get(&id).map(|call| &call.stage) {
-            let cause = *cause;
-            self.end_call(now, id, Outcome::Overflowed, cause);
+            let cause = cause.clone();
+            self.end_call(now, id, Outcome::Overflowed, &cause);
         }
     }
 }

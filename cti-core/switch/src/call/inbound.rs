@@ -78,8 +78,7 @@ impl Engine {
             Ok(answer) => Ok(Admitted { tenant, trunk, number, local, answer }),
             Err(refusal) => {
                 if let Some(port) = port {
-                    // It was never bound, so it need not rest.
-                    self.ports.give_back(port, now - cti_media::ports::PORT_REST);
+                    self.ports.put_back(port);
                 }
                 if refusal.reason == "no_media_port" {
                     let message = "Calls are refused: all RTP ports or legs are in use. Widen `[media] rtp_ports` or \
@@ -257,7 +256,7 @@ impl Engine {
             Stage::Answering(Route::Ivr(_)) | Stage::Menu(_) => Outcome::AbandonedIvr,
             Stage::Answering(Route::Queue(_)) => Outcome::AbandonedQueue,
             // Until the frame is out nobody has been offered the call.
-            Stage::Waiting(waiting) if waiting.offer.as_ref().is_some_and(|offer| offer.frame.is_some()) => {
+            Stage::Waiting(waiting) if waiting.offer.as_ref().is_some_and(|offer| offer.shown.is_some()) => {
                 Outcome::AbandonedRinging
             }
             Stage::Waiting(_) => Outcome::AbandonedQueue,

@@ -177,7 +177,7 @@ impl Engine {
     pub(crate) fn leg_played(&mut self, now: Timestamp, leg: LegId, play: PlayId) {
         let Some((id, Party::Customer)) = self.party_of(leg) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.playing != Some(play) {
+        if call.playing.as_ref().is_none_or(|playing| playing.id != play) {
             return;
         }
         call.playing = None;
@@ -236,7 +236,8 @@ impl Engine {
     }
 
     pub(crate) fn recording_ended(&mut self, now: Timestamp, recording: RecordingId, result: Result<Recorded, String>) {
-        let Some(OpenRecording { tenant, call: id, started: _, gaps }) = self.recordings.remove(&recording) else {
+        let Some(OpenRecording { tenant, call: id, started: _, stopped: _, gaps }) = self.recordings.remove(&recording)
+        else {
             return;
         };
         if let Err(reason) = &result {

@@ -5,7 +5,7 @@ use cti_media::{Audio, MediaCommand, PlayId, PromptRef};
 use ivr_scripts::{Action, Happening, Host, Walk};
 
 use super::inbound::cut;
-use super::{Menu, Stage};
+use super::{Menu, Playing, Stage};
 use crate::config::Tenant;
 use crate::engine::Engine;
 use crate::fact::{Fact, Outcome, SegmentKind};
@@ -27,12 +27,15 @@ impl Host for World<'_> {
 impl Engine {
     pub(crate) fn enter_menu(&mut self, now: Timestamp, id: CallId, ivr: &str) {
         self.answer_caller(now, id);
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
         let script = self.tenants.get(&call.tenant).and_then(|state| state.tenant.scripts.get(ivr)).cloned();
         let Some(script) = script else {
             self.say_goodbye(now, id, "ivr_removed");
             return;
         };
+        let calls = &self.calls;
+        let script = self.scripts.hold(&script, || calls.values().filter_map(|call| call.script()).collect());
+        let Some(call) = self.calls.get_mut(&id) else { return };
         call.segment(now, Some(SegmentKind::Ivr));
         call.stage_since = now;
         call.stage = Stage::Menu(Box::new(Menu { walk: Walk::new(&call.locale), script }));
@@ -51,12 +54,22 @@ impl Engine {
         self.step_menu(now, id, Happening::Deadline);
     }
 
+    /// The caller hears the present node from its start.
+    pub(crate) fn say_menu_again(&mut self, now: Timestamp, id: CallId) {
+        let Some(Stage::Menu(menu)) = self.calls.get_mut(&id).map(|call| &mut call.stage) else { return };
+        let Some(script) = self.scripts.of(menu.script) else { return };
+        for action in menu.walk.resume(script) {
+            self.carry_out(now, id, action);
+        }
+    }
+
     fn step_menu(&mut self, now: Timestamp, id: CallId, happening: Happening) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(state) = self.tenants.get(&call.tenant) else { return };
         let Stage::Menu(menu) = &mut call.stage else { return };
+        let Some(script) = self.scripts.of(menu.script) else { return };
         let world = World { tenant: &state.tenant, now };
-        let actions = menu.walk.step(&menu.script, &world, happening);
+        let actions = menu.walk.step(script, &world, happening);
         for action in actions {
             self.carry_out(now, id, action);
         }
@@ -108,7 +121,7 @@ impl Engine {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.plays += 1;
         let play = PlayId(call.plays);
-        call.playing = (!repeat).then_some(play);
+        call.playing = (!repeat).then(|| Playing { id: play, audio: audio.clone() });
         let leg = call.customer.id;
         self.media(id, MediaCommand::Play { leg, play, audio, repeat });
     }

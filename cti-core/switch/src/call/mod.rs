@@ -7,18 +7,18 @@ mod inbound;
 mod legs;
 mod menu;
 mod offering;
+mod scripts;
 mod talking;
 mod waiting;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use cti_base::{AgentName, CallId, LegId, NodeName, OfferId, Pii, QueueName, RecordingId, TenantId, Timestamp};
-use cti_media::{LegMedia, PlayId, sdp};
+use cti_media::{Audio, LegMedia, PlayId, sdp};
 use cti_sip::SessionId;
-use ivr_scripts::{Script, Walk};
+use ivr_scripts::Walk;
 
 use crate::acd::queue::Place;
 use crate::config::{AnswerWhen, Route};
@@ -26,11 +26,13 @@ use crate::desk::{CallState, CallerRecords, OfferCreated, Pop};
 use crate::fact::{LegRecord, SegmentKind, SegmentRecord};
 use crate::input::CommandId;
 use crate::limits::SEGMENTS_MAX;
+use serde::{Deserialize, Serialize};
 
 pub(crate) use ending::Ending;
 pub(crate) use inbound::cut;
+pub(crate) use scripts::{Saved as SavedScript, ScriptId, Scripts};
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
     pub id: CallId,
     pub tenant: TenantId,
@@ -66,13 +68,20 @@ pub(crate) struct Call {
     pub legs: Vec<LegRecord>,
     pub recording: Option<RecordingId>,
     pub plays: u64,
-    /// What plays to the caller and is to be heard of.
-    pub playing: Option<PlayId>,
+    /// What plays to the caller and is to be heard of; music is not.
+    pub playing: Option<Playing>,
     pub setup_measured: bool,
     pub ver: u32,
 }
 
-#[derive(Debug)]
+/// Prompts that play once.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Playing {
+    pub id: PlayId,
+    pub audio: Vec<Audio>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// A late offer's 200 is out; its ACK brings the caller's side. Then the call goes this way.
     Answering(Route),
@@ -80,19 +89,19 @@ pub(crate) enum Stage {
     Waiting(Box<Waiting>),
     /// A limit was reached: the caller hears goodbye.
     Goodbye {
-        cause: &'static str,
+        cause: String,
     },
     Talking(Box<Talking>),
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Menu {
     pub walk: Walk,
     /// The script as it was when the caller came in: a change does not move the ground under them.
-    pub script: Arc<Script>,
+    pub script: ScriptId,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub queue: QueueName,
     pub place: Place,
@@ -111,22 +120,33 @@ pub(crate) struct Waiting {
 }
 
 /// The ringing of one agent with this call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Offer {
     pub id: OfferId,
     pub agent: AgentName,
     pub step: OfferStep,
-    /// The frame as the desk got it; none before `OfferStep::Shown`.
-    pub frame: Option<Box<OfferCreated>>,
+    /// What the desk was shown; none before `OfferStep::Shown`.
+    pub shown: Option<Shown>,
     pub ringing_since: Timestamp,
     pub leg: Option<Leg>,
     /// The phone has sent a provisional answer.
     pub rings: bool,
-    /// A desk's accept that waits for the phone's early dialog.
+    /// The desk has accepted, which waits for the phone's early dialog.
+    pub accepted: bool,
+    /// The desk's command that is to be answered then.
     pub accept: Option<CommandId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What stands in an offer's frame beside the call's own: the frame can be made again as it was.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Shown {
+    pub case_kind: Option<String>,
+    pub ring_until_ms: u64,
+    pub can_accept: bool,
+    pub wait_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OfferStep {
     /// The agent is reserved; the records are being asked.
     Records,
@@ -136,11 +156,12 @@ pub(crate) enum OfferStep {
     Inviting,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Talking {
     pub agent: AgentName,
     pub leg: Leg,
-    pub pop: Pop,
+    /// As the pop says it: how long the caller had waited when the offer was shown.
+    pub wait_ms: u64,
     pub queue: Option<QueueName>,
     pub case_kind: Option<String>,
     /// The desk asked for hold.
@@ -154,7 +175,7 @@ pub(crate) struct Talking {
 }
 
 /// One side's dialog and media.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Leg {
     pub id: LegId,
     /// `None` once the dialog is over or was never opened.
@@ -167,7 +188,7 @@ pub(crate) struct Leg {
     pub awaits_answer: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum CallerInvite {
     /// Not answered. `None` is a late offer.
     Open { answer: Option<Bytes>, rung: bool },
@@ -175,7 +196,7 @@ pub(crate) enum CallerInvite {
     Accepted,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Records {
     /// Asked; the answer is to come.
     Asked(Timestamp),
@@ -210,6 +231,14 @@ impl Call {
         match &mut self.stage {
             Stage::Talking(talking) => Some(talking),
             Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) => None,
+        }
+    }
+
+    /// The script that the caller is in.
+    pub(crate) fn script(&self) -> Option<ScriptId> {
+        match &self.stage {
+            Stage::Menu(menu) => Some(menu.script),
+            Stage::Answering(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Talking(_) => None,
         }
     }
 
@@ -264,21 +293,44 @@ impl Call {
         }
     }
 
-    pub(crate) fn pop(&self, now: Timestamp) -> Pop {
+    /// What the desk paints. Records, path and variables are the call's own, and are kept once.
+    pub(crate) fn pop(&self, wait_ms: u64) -> Pop {
         let (candidates, records_known) = match &self.records {
             Records::Known(known) => (known.candidates.clone(), true),
             Records::Asked(_) | Records::Unknown => (Vec::new(), false),
         };
-        let waited_until = self.answered.unwrap_or(now);
         Pop {
             number: self.from.clone(),
             region: None,
             candidates,
             records_known,
             ivr_path: self.path.clone(),
-            wait_ms: self.queued.map_or(0, |queued| waited_until.since(queued).as_millis() as u64),
+            wait_ms,
             vars: self.vars.clone(),
         }
+    }
+
+    /// Queued to answered, or until now.
+    pub(crate) fn wait_ms(&self, now: Timestamp) -> u64 {
+        let waited_until = self.answered.unwrap_or(now);
+        self.queued.map_or(0, |queued| waited_until.since(queued).as_millis() as u64)
+    }
+
+    /// The frame of the offer that is shown.
+    pub(crate) fn frame(&self) -> Option<Box<OfferCreated>> {
+        let waiting = self.waiting()?;
+        let offer = waiting.offer.as_ref()?;
+        let Shown { case_kind, ring_until_ms, can_accept, wait_ms } = offer.shown.as_ref()?;
+        Some(Box::new(OfferCreated {
+            offer_id: offer.id,
+            call_id: self.id,
+            queue: waiting.queue.clone(),
+            case_kind: case_kind.clone(),
+            ring_until_ms: *ring_until_ms,
+            auto_answer: false,
+            can_accept: *can_accept,
+            pop: self.pop(*wait_ms),
+        }))
     }
 }
 

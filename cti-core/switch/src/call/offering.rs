@@ -4,10 +4,10 @@ use cti_base::{AgentName, CallId, LegId, OfferId, Timestamp};
 use cti_media::{Codec, Direction, MediaCommand, sdp};
 use cti_sip::{InviteRequest, SessionId, Target};
 
-use super::{Leg, OfferStep, Records};
+use super::{Leg, OfferStep, Records, Shown};
 use crate::acd::agent::{Agent, Desk, Reach};
 use crate::commands::{answer_on_phone, not_yours};
-use crate::desk::{CallerRecords, Event, OfferCreated};
+use crate::desk::{CallerRecords, Event};
 use crate::effect::Effect;
 use crate::engine::{Engine, OpenLeg, Party};
 use crate::fact::{Fact, OfferEnd, SegmentKind};
@@ -30,7 +30,9 @@ impl Engine {
                 state.records_pause_until = Timestamp::default();
             }
             None => {
-                call.records = Records::Unknown;
+                if matches!(call.records, Records::Asked(_)) {
+                    call.records = Records::Unknown;
+                }
                 state.records_pause_until = now + RECORDS_PAUSE;
             }
         }
@@ -38,31 +40,21 @@ impl Engine {
             self.timers.cancel(&Timer::Call(id, CallTimer::RecordsWait));
             self.send_offer(now, id);
         } else {
-            self.send_late_pop(now, id);
+            self.send_late_pop(id);
         }
     }
 
     /// The desk painted its pop without the records: here they are.
-    fn send_late_pop(&mut self, now: Timestamp, id: CallId) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+    fn send_late_pop(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
         if !matches!(call.records, Records::Known(_)) {
             return;
         }
-        let mut pop = call.pop(now);
-        let agent = if let Some(frame) = call.offer_mut().and_then(|offer| offer.frame.as_mut()) {
-            pop.wait_ms = frame.pop.wait_ms;
-            frame.pop = pop.clone();
-            call.offer().map(|offer| offer.agent.clone())
-        } else if let Some(talking) = call.talking_mut() {
-            talking.pop = pop.clone();
-            Some(talking.agent.clone())
-        } else {
-            None
-        };
-        let tenant = call.tenant.clone();
-        if let Some(agent) = agent {
-            self.desk(&tenant, &agent, Event::Pop { call_id: id, pop: Box::new(pop) });
-        }
+        let shown = call.offer().and_then(|offer| Some((&offer.agent, offer.shown.as_ref()?.wait_ms)));
+        let painted = shown.or_else(|| call.talking().map(|talking| (&talking.agent, talking.wait_ms)));
+        let Some((agent, wait_ms)) = painted else { return };
+        let (tenant, agent, pop) = (call.tenant.clone(), agent.clone(), Box::new(call.pop(wait_ms)));
+        self.desk(&tenant, &agent, Event::Pop { call_id: id, pop });
     }
 
     /// The records did not answer in time: the offer goes out without them, and the next ones do not wait for a while.
@@ -86,28 +78,27 @@ impl Engine {
         let ring_until = now + std::time::Duration::from_secs(u64::from(decl.ring_timeout_s));
         let Some(known) = self.agent(&tenant, &agent) else { return };
         let has_desk = known.desk == Desk::Connected;
-        let frame = Box::new(OfferCreated {
-            offer_id,
-            call_id: id,
-            queue: waiting.queue.clone(),
+        let shown = Shown {
             case_kind: decl.case.clone(),
             ring_until_ms: ring_until.as_millis(),
-            auto_answer: false,
             can_accept: !known.answers_by_hand,
-            pop: call.pop(now),
-        });
+            wait_ms: call.wait_ms(now),
+        };
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.offered.get_or_insert(now);
         call.stage_since = now;
         call.segment(now, Some(SegmentKind::Ringing));
         if let Some(offer) = call.offer_mut() {
-            offer.frame = Some(frame.clone());
+            offer.shown = Some(shown);
             offer.step = OfferStep::Shown;
             offer.ringing_since = now;
         }
+        let frame = call.frame();
         self.timers.set(Timer::Call(id, CallTimer::Ring), ring_until);
         self.fact(Fact::Offered { tenant: tenant.clone(), call: id, offer: offer_id, agent: agent.clone() });
-        self.effect(Effect::Offer { tenant, agent, offer: frame });
+        if let Some(offer) = frame {
+            self.effect(Effect::Offer { tenant, agent, offer });
+        }
         if has_desk {
             self.timers.set(Timer::Call(id, CallTimer::ShownWait), now + OFFER_SHOWN_WAIT);
         } else {
@@ -132,7 +123,8 @@ impl Engine {
             self.offer_over(now, id, OfferEnd::Failed, "unreachable");
             return;
         };
-        let Some(port) = self.ports.take(now).filter(|_| self.legs.len() < self.legs_max) else {
+        let has_room = self.legs.len() < self.legs_max;
+        let Some(port) = (if has_room { self.ports.take(now) } else { None }) else {
             self.offer_without_port(now, id);
             return;
         };
@@ -187,13 +179,15 @@ impl Engine {
         let tenant = call.tenant.clone();
         let Some(offer) = call.offer_mut() else { return };
         let (agent, offer_id) = (offer.agent.clone(), offer.id);
-        let accept = offer.accept.take();
+        let (accepted, accept) = (std::mem::take(&mut offer.accepted), offer.accept.take());
         if code == 180 && !std::mem::replace(&mut offer.rings, true) {
             self.desk(&tenant, &agent, Event::CallRinging { offer_id, call_id: id });
         }
-        if let Some(command) = accept {
+        if accepted {
             let result = self.make_phone_answer(now, id, session);
-            self.effect(Effect::Reply { id: command, result });
+            if let Some(command) = accept {
+                self.effect(Effect::Reply { id: command, result });
+            }
         }
     }
 
@@ -215,6 +209,7 @@ impl Engine {
             (Some(session), Some(id)) if offer.rings => Some(self.make_phone_answer(now, id, session)),
             _ => {
                 // A second accept before the phone rings takes the first one's place.
+                offer.accepted = true;
                 let earlier = offer.accept.replace(command);
                 if let Some(id) = earlier {
                     self.effect(Effect::Reply { id, result: Ok(()) });
@@ -313,7 +308,7 @@ impl Engine {
             self.timers.cancel(&Timer::Call(id, kind));
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.offer().is_some_and(|offer| offer.frame.is_some()) {
+        if call.offer().is_some_and(|offer| offer.shown.is_some()) {
             call.segment(now, Some(SegmentKind::Queue));
         }
         let tenant = call.tenant.clone();
@@ -322,7 +317,7 @@ impl Engine {
         let (queue, place) = (waiting.queue.clone(), waiting.place);
         self.offers.remove(&offer.id);
         call.stage_since = now;
-        let was_offered = offer.frame.is_some();
+        let was_offered = offer.shown.is_some();
         if was_offered {
             call.ring += now.since(offer.ringing_since);
         }

@@ -43,7 +43,7 @@ impl Engine {
         let tenant = call.tenant.clone();
         call.answered = Some(now);
         call.segment(now, Some(SegmentKind::Talk));
-        let pop = call.pop(now);
+        let wait_ms = call.wait_ms(now);
         let Some(waiting) = call.waiting_mut() else { return };
         let Some(offer) = waiting.offer.take() else { return };
         let (queue, place, entered) = (waiting.queue.clone(), waiting.place, waiting.entered);
@@ -57,12 +57,12 @@ impl Engine {
         call.playing = None;
         let wait = now.since(call.queued.unwrap_or(now));
         let decl = self.queue_decl(&tenant, queue.as_str()).cloned();
-        let pop = offer.frame.map_or(pop, |frame| frame.pop);
+        let wait_ms = offer.shown.map_or(wait_ms, |shown| shown.wait_ms);
         if let Some(call) = self.calls.get_mut(&id) {
             call.stage = Stage::Talking(Box::new(Talking {
                 agent: agent.clone(),
                 leg,
-                pop,
+                wait_ms,
                 queue: Some(queue.clone()),
                 case_kind: decl.as_ref().and_then(|decl| decl.case.clone()),
                 desk_hold: false,
@@ -115,11 +115,19 @@ impl Engine {
         let Some(talking) = call.talking_mut() else { return };
         talking.recording = true;
         let agent = talking.leg.id;
-        let open = OpenRecording { tenant: tenant.clone(), call: id, started: now, gaps: Vec::new() };
+        let open = OpenRecording { tenant: tenant.clone(), call: id, started: now, stopped: false, gaps: Vec::new() };
         self.recordings.insert(recording, open);
         self.fact(Fact::RecordingStarted { tenant: tenant.clone(), call: id, recording });
         let record = MediaCommand::Record { recording, call: id, tenant, customer, agent, started: now };
         self.media(id, record);
+    }
+
+    /// Stops it once. One that has failed is stopped too: its worker does not know.
+    pub(crate) fn stop_recording(&mut self, id: CallId, recording: RecordingId) {
+        let open = self.recordings.get_mut(&recording);
+        if !open.is_some_and(|open| std::mem::replace(&mut open.stopped, true)) {
+            self.media(id, MediaCommand::RecordStop { recording });
+        }
     }
 
     /// The recording of a call that is still talked on failed: its agent is told.
@@ -159,7 +167,7 @@ impl Engine {
             ended_ms: None,
             wrapup_until_ms: None,
             cause: None,
-            pop: talking.pop.clone(),
+            pop: call.pop(talking.wait_ms),
             ver: call.ver,
         })
     }

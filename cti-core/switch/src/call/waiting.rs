@@ -125,7 +125,7 @@ impl Engine {
         &mut self,
         now: Timestamp,
         id: CallId,
-        cause: &'static str,
+        cause: &str,
         priority: i32,
         requires: BTreeMap<String, u8>,
     ) {

@@ -22,7 +22,7 @@ pub fn tenant_from(json: &str) -> Tenant {
 
 /// A queue with every default.
 pub fn queue_decl(name: &str) -> QueueDecl {
-    serde_json::from_value(serde_json::json!({ "name": name })).expect("a queue's declaration")
+    QueueDecl::named(name.into())
 }
 
 /// An agent with a contact phone and every default.

@@ -43,6 +43,8 @@ pub struct Settings {
     pub recording_fails: bool,
     pub legs_max: usize,
     pub rtp_ports: std::ops::RangeInclusive<u16>,
+    /// The engine is written down and read back before every so many inputs; 0: never.
+    pub snapshot_every: u64,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             recording_fails: false,
             legs_max: 2_000,
             rtp_ports: 20_000..=29_999,
+            snapshot_every: 0,
         }
     }
 }
@@ -88,6 +91,8 @@ pub struct World {
     pub phones: BTreeMap<SocketAddr, Phone>,
     pub legs: BTreeMap<LegId, WorkerLeg>,
     pub recordings: BTreeMap<RecordingId, (CallId, Timestamp)>,
+    /// Files that a crash left unsealed, and when it was.
+    pub orphans: BTreeMap<RecordingId, Timestamp>,
     pub facts: Vec<(Timestamp, Fact)>,
     pub desk: Vec<(Timestamp, AgentName, Event)>,
     pub offers: Vec<(Timestamp, AgentName, Box<OfferCreated>)>,
@@ -98,6 +103,8 @@ pub struct World {
     pub sent: BTreeMap<SocketAddr, bytes::Bytes>,
     /// Checks the engine's invariants after each input.
     pub checked: bool,
+    config: EngineConfig,
+    inputs: u64,
     due: BTreeMap<(Timestamp, u64), Due>,
     order: u64,
     commands: u64,
@@ -130,11 +137,14 @@ impl World {
         rng.fill(&mut engine_seed);
         Self {
             now: Timestamp::from_millis(START_MS),
-            engine: Engine::new(config, engine_seed),
+            engine: Engine::new(config.clone(), engine_seed),
+            config,
+            inputs: 0,
             settings,
             phones: BTreeMap::new(),
             legs: BTreeMap::new(),
             recordings: BTreeMap::new(),
+            orphans: BTreeMap::new(),
             facts: Vec::new(),
             desk: Vec::new(),
             offers: Vec::new(),
@@ -238,7 +248,30 @@ impl World {
         }
     }
 
+    /// The program dies and is not there for so long: media legs, sockets and what was sent meanwhile are lost. Then a new
+    /// one takes up its state.
+    pub fn crash(&mut self, down: Duration) {
+        let snapshot = self.engine.snapshot();
+        self.legs.clear();
+        self.orphans.extend(std::mem::take(&mut self.recordings).into_keys().map(|recording| (recording, self.now)));
+        let end = self.now + down;
+        // The shell's own answers die with it; what is on its way to it finds nobody.
+        self.due.retain(|_, due| matches!(due, Due::ToPhone(..)));
+        while let Some(at) = self.next_outside().filter(|at| *at < end) {
+            self.now = at.max(self.now);
+            self.step_outside();
+            self.due.retain(|_, due| matches!(due, Due::ToPhone(..)));
+        }
+        self.now = end;
+        self.engine = Engine::restore(self.config.clone(), &snapshot).expect("its own snapshot");
+        self.input(Input::Restarted);
+    }
+
     pub fn input(&mut self, input: Input) {
+        self.inputs += 1;
+        if self.settings.snapshot_every > 0 && self.inputs.is_multiple_of(self.settings.snapshot_every) {
+            self.read_back();
+        }
         self.engine.handle(self.now, input);
         while let Some(effect) = self.engine.poll_effect() {
             self.carry_out(effect);
@@ -250,14 +283,36 @@ impl World {
         }
     }
 
+    /// The engine goes through its own snapshot.
+    fn read_back(&mut self) {
+        let snapshot = self.engine.snapshot();
+        let restored = Engine::restore(self.config.clone(), &snapshot).expect("its own snapshot");
+        assert!(restored.snapshot() == snapshot, "the same state is written down the same");
+        assert_eq!(restored.poll_deadline(), self.engine.poll_deadline());
+        self.engine = restored;
+    }
+
     fn next_event(&self) -> Option<Timestamp> {
+        [self.next_outside(), self.engine.poll_deadline()].into_iter().flatten().min().map(|at| at.max(self.now))
+    }
+
+    /// When something is next due outside the switch.
+    fn next_outside(&self) -> Option<Timestamp> {
         let phones = self.phones.values().filter_map(Phone::next_deadline).min();
         let due = self.due.first_key_value().map(|((at, _), _)| *at);
-        [phones, due, self.engine.poll_deadline()].into_iter().flatten().min().map(|at| at.max(self.now))
+        [phones, due].into_iter().flatten().min()
     }
 
     fn step(&mut self, at: Timestamp) {
         self.now = at;
+        if !self.step_outside() {
+            self.input(Input::Tick);
+        }
+    }
+
+    /// One thing that is due outside the switch; whether there was one.
+    fn step_outside(&mut self) -> bool {
+        let at = self.now;
         if let Some(entry) = self.due.first_entry().filter(|entry| entry.key().0 <= at) {
             match entry.remove() {
                 Due::ToSwitch(packet) => self.input(Input::Sip(packet)),
@@ -269,13 +324,14 @@ impl World {
                     self.run_phone(address);
                 }
             }
-            return;
+            return true;
         }
         let due_phone = self.phones.iter().find(|(_, phone)| phone.next_deadline().is_some_and(|due| due <= at));
-        match due_phone.map(|(address, _)| *address) {
-            Some(address) => self.run_phone(address),
-            None => self.input(Input::Tick),
+        let due_phone = due_phone.map(|(address, _)| *address);
+        if let Some(address) = due_phone {
+            self.run_phone(address);
         }
+        due_phone.is_some()
     }
 
     fn run_phone(&mut self, address: SocketAddr) {
@@ -386,32 +442,20 @@ impl World {
             MediaCommand::RecordFrom { .. } => {}
             MediaCommand::RecordStop { recording } => {
                 let (_, since) = self.recordings.remove(&recording).expect("a recording that runs");
-                let event = if self.settings.recording_fails {
-                    MediaEvent::RecordingFailed { recording, reason: "no space left".into() }
-                } else {
-                    let duration_ms = self.now.since(since).as_millis() as u64;
-                    let file = Recorded {
-                        path: format!("{recording}.wav"),
-                        duration_ms,
-                        channels: 2,
-                        bytes: 44 + 32 * duration_ms,
-                        sha256: "0".repeat(64),
-                    };
-                    MediaEvent::RecordingSealed { recording, file }
-                };
-                self.later_input(self.settings.sealed_after, Input::Media(event));
+                self.seal(recording, since, self.now);
             }
-            MediaCommand::Resume { recording, call, started, .. } => {
+            MediaCommand::Resume { recording, call, tenant: _, customer, agent, started } => {
+                assert!(self.legs.contains_key(&customer) && self.legs.contains_key(&agent), "recording of no leg");
+                let crashed = self.orphans.remove(&recording).expect("a recording that was cut off");
                 self.recordings.insert(recording, (call, started));
-                let gap = Gap { from_ms: 0, to_ms: self.now.since(started).as_millis() as u64 };
-                self.later_input(
-                    self.settings.sealed_after,
-                    Input::Media(MediaEvent::RecordingResumed { recording, gap }),
-                );
-            }
-            MediaCommand::Seal { recording, .. } => {
-                let event = MediaEvent::RecordingFailed { recording, reason: "no file".into() };
+                let ms = |at: Timestamp| at.since(started).as_millis() as u64;
+                let gap = Gap { from_ms: ms(crashed), to_ms: ms(self.now) };
+                let event = MediaEvent::RecordingResumed { recording, gap };
                 self.later_input(self.settings.sealed_after, Input::Media(event));
+            }
+            MediaCommand::Seal { recording, call: _, tenant: _, started } => {
+                let end = self.orphans.remove(&recording).unwrap_or(self.now);
+                self.seal(recording, started, end);
             }
             MediaCommand::Close { leg } => {
                 let known = self.legs.remove(&leg);
@@ -421,6 +465,23 @@ impl World {
                 }
             }
         }
+    }
+
+    fn seal(&mut self, recording: RecordingId, since: Timestamp, end: Timestamp) {
+        let event = if self.settings.recording_fails {
+            MediaEvent::RecordingFailed { recording, reason: "no space left".into() }
+        } else {
+            let duration_ms = end.since(since).as_millis() as u64;
+            let file = Recorded {
+                path: format!("{recording}.wav"),
+                duration_ms,
+                channels: 2,
+                bytes: 44 + 32 * duration_ms,
+                sha256: "0".repeat(64),
+            };
+            MediaEvent::RecordingSealed { recording, file }
+        };
+        self.later_input(self.settings.sealed_after, Input::Media(event));
     }
 
     fn set_bridge(&mut self, a: LegId, b: LegId, joined: bool) {

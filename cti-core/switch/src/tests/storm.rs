@@ -3,7 +3,7 @@ use cti_base::Rng;
 use super::*;
 
 /// Ten minutes of callers who come, wait, give up, talk; agents who answer, miss, refuse, go and come; datagrams lost.
-fn storm(seed: u64) -> (World, String) {
+fn storm(seed: u64, snapshot_every: u64) -> (World, String) {
     let mut rng = Rng::from_number(seed);
     let mut file = file(6);
     file["queue"] = json!([
@@ -17,7 +17,7 @@ fn storm(seed: u64) -> (World, String) {
         agent["queues"] = if n % 2 == 0 { json!(["general"]) } else { json!(["repair", "general"]) };
         agent["skills"] = json!({"repair": 1 + n % 5});
     }
-    let settings = Settings { loss_per_mille: 20, ..Settings::default() };
+    let settings = Settings { loss_per_mille: 20, snapshot_every, ..Settings::default() };
     let mut world = world_with(&file, answers(500), settings);
     world.phone(carrier()).talk = Some(S * 9);
     for _ in 0..300 {
@@ -74,7 +74,7 @@ fn storm(seed: u64) -> (World, String) {
 #[test]
 fn whatever_comes_the_rules_hold_and_nothing_is_left() {
     for seed in 0..30 {
-        let (mut world, _) = storm(seed);
+        let (mut world, _) = storm(seed, 0);
         assert!(world.records().len() >= 60, "seed {seed}: {} calls", world.records().len());
         world.settings.loss_per_mille = 0;
         assert_clean(&mut world);
@@ -83,5 +83,16 @@ fn whatever_comes_the_rules_hold_and_nothing_is_left() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    assert_eq!(storm(7).1, storm(7).1);
+    assert_eq!(storm(7, 0).1, storm(7, 0).1);
+}
+
+#[test]
+fn a_run_through_snapshots_is_the_same_run() {
+    for (seed, every) in [(1, 1), (2, 1), (3, 7), (4, 31)] {
+        let (plain, log) = storm(seed, 0);
+        let (read_back, log_read_back) = storm(seed, every);
+        assert_eq!(log, log_read_back, "seed {seed}");
+        assert_eq!(format!("{:?}", plain.media), format!("{:?}", read_back.media), "seed {seed}");
+        assert_eq!(plain.engine.state_hash(), read_back.engine.state_hash(), "seed {seed}");
+    }
 }

@@ -1,0 +1,168 @@
+//! A new process took up the state of an old one: the outside is made right again.
+//!
+//! The state says what everyone has been promised; sockets, media legs, files being written and open questions were the old
+//! process's and are gone. Nothing is taken from a caller: place, enqueue time, music, the prompt they were hearing.
+
+use std::time::Duration;
+
+use cti_base::{CallId, LegId, RecordingId, Timestamp};
+use cti_media::MediaCommand;
+
+use crate::acd::agent::Desk;
+use crate::call::{Records, Stage};
+use crate::effect::Effect;
+use crate::engine::Engine;
+use crate::fact::Outcome;
+use crate::limits::{DESK_GRACE, GOODBYE_MAX, TAKE_UP_MAX};
+use crate::timer::{AgentTimer, CallTimer, Timer};
+
+/// The cause of a call that was not taken up.
+pub(crate) const RESTART: &str = "restart";
+
+impl Engine {
+    /// Comes before whatever fell due while nobody was there, so that it finds legs, dialogs and desks as they should be.
+    pub(crate) fn restarted(&mut self, now: Timestamp) {
+        let down = now.since(self.alive);
+        self.endpoint.restarted(now, self.alive);
+        self.draining = false;
+        self.closing = false;
+        self.lose_desks(now);
+        self.lose_closing_legs(now);
+        if down > TAKE_UP_MAX {
+            self.end_all(now);
+        } else {
+            self.open_legs();
+            let calls: Vec<CallId> = self.calls.keys().copied().collect();
+            for id in calls {
+                self.take_up(now, id, down);
+            }
+        }
+        self.take_up_recordings();
+        self.changed();
+    }
+
+    /// Nobody could come back while nobody was there: every desk that still counted has its whole time from now on.
+    fn lose_desks(&mut self, now: Timestamp) {
+        for (id, state) in &mut self.tenants {
+            for (name, agent) in &mut state.agents {
+                let grace = Timer::Agent(id.clone(), name.clone(), AgentTimer::DeskGrace);
+                if agent.desk == Desk::Connected || self.timers.is_set(&grace) {
+                    agent.desk = Desk::Gone { since: now };
+                    self.timers.set(grace, now + DESK_GRACE);
+                }
+            }
+        }
+    }
+
+    /// Their counts died with the process.
+    fn lose_closing_legs(&mut self, now: Timestamp) {
+        let closing: Vec<LegId> = self.legs.iter().filter(|(_, leg)| leg.closing).map(|(id, _)| *id).collect();
+        for leg in closing {
+            self.leg_closed(now, leg, None);
+        }
+    }
+
+    /// Too late: both sides are let go, and the record says why.
+    fn end_all(&mut self, now: Timestamp) {
+        for leg in self.legs.values_mut() {
+            leg.closing = true;
+        }
+        for recording in self.recordings.values_mut() {
+            recording.stopped = true;
+        }
+        // Nobody is matched with a call that is about to end.
+        self.closing = true;
+        let calls: Vec<(CallId, bool)> = self.calls.iter().map(|(id, call)| (*id, call.answered.is_some())).collect();
+        for (id, answered) in calls {
+            let outcome = if answered { Outcome::Answered } else { Outcome::Interrupted };
+            self.end_call(now, id, outcome, RESTART);
+        }
+        self.closing = false;
+        self.lose_closing_legs(now);
+    }
+
+    fn open_legs(&mut self) {
+        let open: Vec<(LegId, CallId, u16)> = self.legs.iter().map(|(id, leg)| (*id, leg.call, leg.port)).collect();
+        for (leg, call, rtp_port) in open {
+            self.media(call, MediaCommand::Open { leg, call, rtp_port });
+        }
+    }
+
+    /// The call's media as its state says, and what it was waiting for.
+    fn take_up(&mut self, now: Timestamp, id: CallId, down: Duration) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(offer) = call.offer_mut() {
+            // The desk that waited for the answer is gone. That it accepted still counts.
+            offer.accept = None;
+            // A phone's 200 could not be heard meanwhile: it rings for so much longer.
+            if let Some(shown) = &mut offer.shown {
+                shown.ring_until_ms += down.as_millis() as u64;
+            }
+            self.timers.postpone(&Timer::Call(id, CallTimer::Ring), down);
+        }
+        let Some(call) = self.calls.get(&id) else { return };
+        if matches!(call.records, Records::Asked(_)) {
+            let (tenant, number) = (call.tenant.clone(), call.from.clone());
+            self.effect(Effect::LookUp { tenant, call: id, number });
+        }
+        let Some(call) = self.calls.get(&id) else { return };
+        let (customer, is_accepted) = (call.customer.id, call.is_accepted());
+        if let Some(media) = call.customer.media.clone().filter(|_| is_accepted) {
+            self.media(id, MediaCommand::Connect { leg: customer, media });
+        }
+        match self.calls.get(&id).map(|call| &call.stage) {
+            Some(Stage::Menu(_)) => self.say_menu_again(now, id),
+            Some(Stage::Waiting(_)) if is_accepted => self.play_again(id),
+            Some(Stage::Goodbye { .. }) => {
+                self.timers.set(Timer::Call(id, CallTimer::Goodbye), now + GOODBYE_MAX);
+                self.play_again(id);
+            }
+            Some(Stage::Talking(_)) => self.talk_again(id),
+            Some(Stage::Answering(_) | Stage::Waiting(_)) | None => {}
+        }
+    }
+
+    /// What was playing once plays from its start; else music goes on.
+    fn play_again(&mut self, id: CallId) {
+        match self.calls.get_mut(&id).and_then(|call| call.playing.take()) {
+            Some(playing) => self.play(id, playing.audio, false),
+            None => self.play_music(id),
+        }
+    }
+
+    fn talk_again(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(talking) = call.talking() else { return };
+        let (customer, agent, media) = (call.customer.id, talking.leg.id, talking.leg.media.clone());
+        let (muted, is_held) = (talking.muted, talking.held_since.is_some());
+        if let Some(media) = media {
+            self.media(id, MediaCommand::Connect { leg: agent, media });
+        }
+        if muted {
+            self.media(id, MediaCommand::Mute { leg: agent, muted });
+        }
+        if is_held {
+            self.play_music(id);
+        } else {
+            self.media(id, MediaCommand::Bridge { a: customer, b: agent });
+        }
+    }
+
+    /// Those that run go on in the same file; those that were being sealed are sealed.
+    fn take_up_recordings(&mut self) {
+        let recordings: Vec<RecordingId> = self.recordings.keys().copied().collect();
+        for recording in recordings {
+            let Some(open) = self.recordings.get_mut(&recording) else { continue };
+            let (tenant, call, started) = (open.tenant.clone(), open.call, open.started);
+            let legs = self.calls.get(&call).and_then(|call| Some((call.customer.id, call.talking()?.leg.id)));
+            let command = match legs.filter(|_| !open.stopped) {
+                Some((customer, agent)) => MediaCommand::Resume { recording, call, tenant, customer, agent, started },
+                None => {
+                    open.stopped = true;
+                    MediaCommand::Seal { recording, call, tenant, started }
+                }
+            };
+            self.media(call, command);
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The engine's whole state as bytes, and the engine from them: MessagePack with field names, so that fields can be added
+//! with a default.
+//!
+//! What is big is written down once: a tenant as its document, from which it is compiled again; a script that callers walk
+//! in once however many they are; records with the call they are of. What follows from the rest (ready sets, places in
+//! queues, whose session it is) is made again. **Private numbers and digests are in it.**
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use cti_base::{AgentName, CallId, LegId, QueueName, RecordingId, Rng, TenantId, Timestamp};
+use cti_media::ports::PortPool;
+use cti_sip::{Endpoint, EndpointState};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::acd::agent::{Agent, Reach};
+use crate::acd::queue::Queue;
+use crate::call::{Call, Ending, SavedScript, ScriptId, Scripts, Stage};
+use crate::config::{AgentDecl, Tenant};
+use crate::engine::{Engine, EngineConfig, OpenLeg, OpenRecording, Party, TenantState, TrunkUse};
+use crate::live::Alarm;
+use crate::routing::TrunkTable;
+use crate::timer::Timers;
+
+/// Why a snapshot gives no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// It is none, or a tenant of it does not compile.
+    #[error("the snapshot can not be read: {0}")]
+    Unreadable(#[from] rmp_serde::decode::Error),
+    /// It contradicts itself: what is named does not stand in it.
+    #[error("the snapshot is not whole: {0}")]
+    Broken(String),
+}
+
+#[derive(Serialize)]
+struct StateRef<'a> {
+    alive: Timestamp,
+    rng: &'a Rng,
+    endpoint: &'a Endpoint,
+    tenants: Vec<TenantRef<'a>>,
+    scripts: (u64, Vec<(ScriptId, SavedScript)>),
+    calls: Vec<&'a Call>,
+    endings: &'a BTreeMap<CallId, Ending>,
+    legs: &'a BTreeMap<LegId, OpenLeg>,
+    ports: &'a PortPool,
+    recordings: &'a BTreeMap<RecordingId, OpenRecording>,
+    timers: &'a Timers,
+    draining: bool,
+    closing: bool,
+    orders: u64,
+    alarms: &'a BTreeMap<(TenantId, String), (Alarm, Timestamp)>,
+    version: u64,
+}
+
+#[derive(Serialize)]
+struct TenantRef<'a> {
+    tenant: &'a Tenant,
+    queues: &'a BTreeMap<QueueName, Queue>,
+    agents: &'a BTreeMap<AgentName, Agent>,
+    /// The declarations of agents who are no longer declared and finish a call.
+    removed: Vec<&'a AgentDecl>,
+    trunks: &'a BTreeMap<String, TrunkUse>,
+    records_pause_until: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct State {
+    alive: Timestamp,
+    rng: Rng,
+    endpoint: EndpointState,
+    tenants: Vec<SavedTenant>,
+    scripts: (u64, Vec<(ScriptId, SavedScript)>),
+    calls: Vec<Call>,
+    endings: BTreeMap<CallId, Ending>,
+    legs: BTreeMap<LegId, OpenLeg>,
+    ports: PortPool,
+    recordings: BTreeMap<RecordingId, OpenRecording>,
+    timers: Timers,
+    draining: bool,
+    closing: bool,
+    orders: u64,
+    alarms: BTreeMap<(TenantId, String), (Alarm, Timestamp)>,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+struct SavedTenant {
+    tenant: Arc<Tenant>,
+    queues: BTreeMap<QueueName, Queue>,
+    agents: BTreeMap<AgentName, Agent>,
+    removed: Vec<AgentDecl>,
+    trunks: BTreeMap<String, TrunkUse>,
+    records_pause_until: Timestamp,
+}
+
+impl Engine {
+    /// Everything that decides what it will do. All effects must have been taken before: they are not in it.
+    pub fn snapshot(&self) -> Vec<u8> {
+        debug_assert!(self.is_drained(), "effects would be lost");
+        let state = StateRef {
+            alive: self.alive,
+            rng: &self.rng,
+            endpoint: &self.endpoint,
+            tenants: self.tenants.values().map(TenantRef::new).collect(),
+            scripts: self.scripts.save(&self.tenants),
+            calls: self.calls.values().collect(),
+            endings: &self.endings,
+            legs: &self.legs,
+            ports: &self.ports,
+            recordings: &self.recordings,
+            timers: &self.timers,
+            draining: self.draining,
+            closing: self.closing,
+            orders: self.orders,
+            alarms: &self.alarms,
+            version: self.version,
+        };
+        // Writing to memory has no error, and every type here can be written.
+        rmp_serde::to_vec_named(&state).unwrap_or_default()
+    }
+
+    /// The engine that the snapshot was taken of. `config` is the present one: addresses, limits and the range of ports may
+    /// have changed; legs keep the ports they have.
+    pub fn restore(config: EngineConfig, snapshot: &[u8]) -> Result<Self, RestoreError> {
+        let state: State = rmp_serde::from_slice(snapshot)?;
+        let endpoint = Endpoint::restore(config.sip, state.endpoint);
+        let calls: BTreeMap<CallId, Call> = state.calls.into_iter().map(|call| (call.id, call)).collect();
+        let mut tenants = BTreeMap::new();
+        for saved in state.tenants {
+            let restored = saved.restore(&endpoint, &calls)?;
+            tenants.insert(restored.tenant.doc.tenant.id.clone(), restored);
+        }
+        let scripts = Scripts::restore(state.scripts, &tenants).ok_or_else(|| broken("a script in force"))?;
+        let mut ports = state.ports;
+        ports.fit(config.rtp_ports);
+        let mut engine = Self {
+            media_ip: config.media_ip,
+            media_loopback: config.media_loopback,
+            legs_max: config.legs_max,
+            rng: state.rng,
+            endpoint,
+            trunks: TrunkTable::new(tenants.values().map(|state| &*state.tenant)),
+            tenants,
+            scripts,
+            sessions: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            calls,
+            endings: state.endings,
+            legs: state.legs,
+            ports,
+            recordings: state.recordings,
+            timers: state.timers,
+            draining: state.draining,
+            closing: state.closing,
+            orders: state.orders,
+            alive: state.alive,
+            effects: VecDeque::new(),
+            measures: Vec::new(),
+            alarms: state.alarms,
+            version: state.version,
+        };
+        engine.index_calls();
+        Ok(engine)
+    }
+
+    /// SHA-256 of the snapshot: two engines of the same hash do the same from here on.
+    pub fn state_hash(&self) -> [u8; 32] {
+        Sha256::digest(self.snapshot()).into()
+    }
+
+    /// Whether this tenant is in force exactly so: to declare it again would change nothing.
+    pub fn is_declared(&self, tenant: &Tenant) -> bool {
+        let known = self.tenants.get(&tenant.doc.tenant.id);
+        known.is_some_and(|known| known.tenant.doc == tenant.doc && known.tenant.digests == tenant.digests)
+    }
+
+    /// Whose sessions and offers they are, by what the calls say.
+    fn index_calls(&mut self) {
+        for (id, call) in &self.calls {
+            let agent = match &call.stage {
+                Stage::Waiting(waiting) => waiting.offer.as_ref().and_then(|offer| offer.leg.as_ref()),
+                Stage::Talking(talking) => Some(&talking.leg),
+                Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
+            };
+            let parties = [(Party::Customer, Some(&call.customer)), (Party::Agent, agent)];
+            for (party, leg) in parties {
+                self.sessions.extend(leg.and_then(|leg| leg.session).map(|session| (session, (*id, party))));
+            }
+            self.offers.extend(call.offer().map(|offer| (offer.id, *id)));
+        }
+    }
+}
+
+impl<'a> TenantRef<'a> {
+    fn new(state: &'a TenantState) -> Self {
+        Self {
+            tenant: &state.tenant,
+            queues: &state.queues,
+            agents: &state.agents,
+            removed: state.agents.values().filter(|agent| agent.removed).map(|agent| &agent.decl).collect(),
+            trunks: &state.trunks,
+            records_pause_until: state.records_pause_until,
+        }
+    }
+}
+
+impl SavedTenant {
+    fn restore(self, endpoint: &Endpoint, calls: &BTreeMap<CallId, Call>) -> Result<TenantState, RestoreError> {
+        let Self { tenant, mut queues, mut agents, removed, trunks, records_pause_until } = self;
+        let id = &tenant.doc.tenant.id;
+        let queue_decls: BTreeMap<&QueueName, _> = tenant.doc.queue.iter().map(|decl| (&decl.name, decl)).collect();
+        for (name, queue) in &mut queues {
+            let decl = queue_decls.get(name).ok_or_else(|| broken(&format!("queue `{name}`")))?;
+            queue.decl.clone_from(decl);
+        }
+        let declared = tenant.doc.agent.iter().chain(&removed);
+        let agent_decls: BTreeMap<&AgentName, &AgentDecl> = declared.map(|decl| (&decl.name, decl)).collect();
+        for (name, agent) in &mut agents {
+            let decl = agent_decls.get(name).ok_or_else(|| broken(&format!("agent `{name}`")))?;
+            agent.decl.clone_from(decl);
+            agent.reach = Reach::of(endpoint, id, decl);
+            let Some(since) = agent.indexed else { continue };
+            for queue in &agent.decl.queues {
+                if let Some(queue) = queues.get_mut(queue) {
+                    queue.ready.insert((since, name.clone()));
+                }
+            }
+        }
+        for call in calls.values().filter(|call| call.tenant == *id) {
+            let Some(waiting) = call.waiting() else { continue };
+            let queue = queues.get_mut(&waiting.queue).ok_or_else(|| broken(&format!("queue `{}`", waiting.queue)))?;
+            queue.enter(waiting.place, call.id);
+            queue.set_matched(waiting.place, waiting.offer.is_some());
+        }
+        Ok(TenantState { tenant, queues, agents, trunks, records_pause_until })
+    }
+}
+
+fn broken(what: &str) -> RestoreError {
+    RestoreError::Broken(format!("{what} is named and does not stand in it"))
+}
