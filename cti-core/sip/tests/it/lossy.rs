@@ -11,28 +11,37 @@ use crate::net::{Faults, Net};
 
 const CALLS: usize = 12;
 
+#[derive(Clone, Copy, Default)]
+struct Course {
+    /// Every step each end is written down and read back.
+    restoring: bool,
+    /// Process deaths in a thousand steps.
+    restarts: u64,
+    transport: &'static str,
+}
+
 /// One run; what was sent, for comparison.
-fn run(seed: u64, faults: Faults, restoring: bool) -> Vec<String> {
+fn run(seed: u64, faults: Faults, course: Course) -> Vec<String> {
     let mut net = Net::new(2, faults, seed);
-    net.restoring = restoring;
+    net.restoring = course.restoring;
     let mut rng = Rng::from_number(seed + 7);
     let mut open: [BTreeMap<SessionId, ()>; 2] = Default::default();
     let mut ends: BTreeMap<(usize, SessionId), usize> = BTreeMap::new();
     for _ in 0..CALLS {
-        let request = net.request(0, 1, "");
+        let request = net.request(0, 1, course.transport);
         let now = net.now;
         let id = net.ends[0].1.invite(now, request);
         open[0].insert(id, ());
-        step(&mut net, &mut rng, &mut open, &mut ends, 10);
+        step(&mut net, &mut rng, &mut open, &mut ends, 10, course);
     }
-    step(&mut net, &mut rng, &mut open, &mut ends, 400);
+    step(&mut net, &mut rng, &mut open, &mut ends, 400, course);
     for (index, open) in open.iter().enumerate() {
         for id in open.keys() {
             let now = net.now;
             net.ends[index].1.hangup(now, *id, None);
         }
     }
-    step(&mut net, &mut rng, &mut open, &mut ends, 2_000);
+    step(&mut net, &mut rng, &mut open, &mut ends, 2_000, Course { restarts: 0, ..course });
     for (index, open) in open.iter().enumerate() {
         let end = &net.ends[index].1;
         let left = (end.sessions(), end.transactions(), end.poll_deadline());
@@ -53,9 +62,17 @@ fn step(
     open: &mut [BTreeMap<SessionId, ()>; 2],
     ends: &mut BTreeMap<(usize, SessionId), usize>,
     steps: usize,
+    course: Course,
 ) {
     let sdp = Bytes::from_static(b"v=0");
     for _ in 0..steps {
+        if rng.below(1_000) < course.restarts {
+            let index = rng.below(2) as usize;
+            // Mostly shorter than a peer waits for an answer, at times longer.
+            let down_ms_max = if rng.below(8) == 0 { 50_000 } else { 3_000 };
+            let down_ms = rng.below(down_ms_max);
+            net.restart(index, Duration::from_millis(down_ms));
+        }
         net.run_for(Duration::from_millis(100));
         for (index, open) in open.iter_mut().enumerate() {
             let now = net.now;
@@ -91,27 +108,38 @@ fn step(
 #[test]
 fn every_call_comes_to_one_end_over_a_bad_network() {
     for seed in 0..40 {
-        run(seed, Faults { lost: 100, doubled: 100, delay_ms_max: 80 }, false);
+        run(seed, Faults { lost: 100, doubled: 100, delay_ms_max: 80 }, Course::default());
     }
 }
 
 #[test]
 fn every_call_comes_to_one_end_over_a_terrible_network() {
     for seed in 0..20 {
-        run(seed, Faults { lost: 400, doubled: 200, delay_ms_max: 1_500 }, false);
+        run(seed, Faults { lost: 400, doubled: 200, delay_ms_max: 1_500 }, Course::default());
     }
 }
 
 #[test]
 fn the_same_seed_sends_the_same_bytes() {
     let faults = Faults { lost: 150, doubled: 100, delay_ms_max: 200 };
-    assert_eq!(run(77, faults, false), run(77, faults, false));
+    assert_eq!(run(77, faults, Course::default()), run(77, faults, Course::default()));
 }
 
 #[test]
 fn endpoints_that_are_written_down_and_read_back_at_every_step_send_the_same_bytes() {
     for seed in 100..112 {
         let faults = Faults { lost: 200, doubled: 100, delay_ms_max: 300 };
-        assert!(run(seed, faults, true) == run(seed, faults, false), "seed {seed}");
+        let restoring = Course { restoring: true, ..Course::default() };
+        assert!(run(seed, faults, restoring) == run(seed, faults, Course::default()), "seed {seed}");
+    }
+}
+
+#[test]
+fn every_call_comes_to_one_end_where_processes_die_and_are_taken_up() {
+    for seed in 200..240 {
+        let faults = Faults { lost: 50, doubled: 50, delay_ms_max: 80 };
+        for transport in ["", ";transport=tcp"] {
+            run(seed, faults, Course { restarts: 30, transport, ..Course::default() });
+        }
     }
 }

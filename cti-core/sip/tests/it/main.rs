@@ -5,5 +5,6 @@ mod limits;
 mod lossy;
 mod net;
 mod register;
+mod restart;
 mod strangers;
 mod torture;

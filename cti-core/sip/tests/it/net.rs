@@ -1,6 +1,6 @@
 //! Endpoints joined by a network of the test's making.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -25,6 +25,10 @@ pub struct Net {
     pub events: Vec<Vec<Event>>,
     /// Every message that was sent, as text.
     pub log: Vec<(SocketAddr, SocketAddr, String)>,
+    /// Ends whose process is gone: what comes for them is lost, and streams to them can not be opened.
+    gone: BTreeSet<usize>,
+    /// How often each end's process began. A new one opens new connections.
+    runs: Vec<u64>,
     flying: BTreeMap<(Timestamp, u64), (usize, Packet)>,
     /// Packets for addresses that no endpoint has.
     pub outside: Vec<(SocketAddr, Bytes)>,
@@ -81,6 +85,8 @@ impl Net {
             restoring: true,
             events: (0..count).map(|_| Vec::new()).collect(),
             log: Vec::new(),
+            gone: BTreeSet::new(),
+            runs: vec![0; count],
             flying: BTreeMap::new(),
             outside: Vec::new(),
             faults,
@@ -93,6 +99,24 @@ impl Net {
     pub fn replace(&mut self, index: usize, config: EndpointConfig, seed: u64) {
         self.ends[index].1 = Endpoint::new(config.clone(), Rng::from_number(seed));
         self.configs[index] = config;
+    }
+
+    /// The end's process dies with what is on its way to it, and another takes up its state after `down`.
+    pub fn restart(&mut self, index: usize, down: Duration) {
+        let (last, until) = (self.now, self.now + down);
+        self.gone.insert(index);
+        self.flying.retain(|_, (to, _)| *to != index);
+        for other in (0..self.ends.len()).filter(|other| *other != index) {
+            let connection = self.connection(index, other);
+            self.ends[other].1.connection_closed(last, connection);
+        }
+        self.run_until(until);
+        self.gone.remove(&index);
+        self.runs[index] += 1;
+        self.ends[index].1 = read_back(&self.configs[index], &self.ends[index].1);
+        self.ends[index].1.restarted(self.now, last);
+        self.ends[index].1.handle_deadline(self.now);
+        self.collect();
     }
 
     /// An INVITE from one end to another.
@@ -124,14 +148,15 @@ impl Net {
         self.collect();
         loop {
             let packet = self.flying.first_key_value().map(|(key, _)| *key);
-            let deadline = self.ends.iter().filter_map(|(_, end)| end.poll_deadline()).min();
+            let alive = self.ends.iter().enumerate().filter(|(index, _)| !self.gone.contains(index));
+            let deadline = alive.filter_map(|(_, (_, end))| end.poll_deadline()).min();
             match (packet, deadline) {
                 (Some(key), deadline) if key.0 <= until && deadline.is_none_or(|deadline| key.0 <= deadline) => {
                     self.deliver(key);
                 }
                 (_, Some(deadline)) if deadline <= until => {
                     self.now = self.now.max(deadline);
-                    for index in 0..self.ends.len() {
+                    for index in (0..self.ends.len()).filter(|index| !self.gone.contains(index)) {
                         self.ends[index].1.handle_deadline(self.now);
                     }
                     self.collect();
@@ -175,6 +200,12 @@ impl Net {
         self.collect();
     }
 
+    /// One for each pair while both run, the same number on both sides.
+    fn connection(&self, a: usize, b: usize) -> ConnectionId {
+        let (low, high) = (a.min(b), a.max(b));
+        ConnectionId((self.runs[low] * 1_000 + self.runs[high]) * 10_000 + (low * 100 + high) as u64)
+    }
+
     fn collect(&mut self) {
         for index in 0..self.ends.len() {
             while let Some(transmit) = self.ends[index].1.poll_transmit() {
@@ -197,14 +228,18 @@ impl Net {
             self.outside.push((flow.remote, bytes));
             return;
         };
+        if reliable && self.gone.contains(&to) {
+            self.ends[from].1.transport_failed(self.now, flow);
+            return;
+        }
         let copies = match () {
+            () if self.gone.contains(&to) => 0,
             () if reliable => 1,
             () if self.rng.below(1_000) < self.faults.lost => 0,
             () if self.rng.below(1_000) < self.faults.doubled => 2,
             () => 1,
         };
-        // One connection for each pair, the same number on both sides.
-        let connection = reliable.then(|| ConnectionId((from.min(to) * 100 + from.max(to)) as u64));
+        let connection = reliable.then(|| self.connection(from, to));
         let flow = Flow { transport: flow.transport, local: flow.remote, remote: source, connection };
         for _ in 0..copies {
             let delay = if reliable { 0 } else { self.rng.below(self.faults.delay_ms_max + 1) };
