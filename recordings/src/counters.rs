@@ -5,30 +5,49 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum ErrorReason {
     /// The file could not be made.
     Open,
-    /// The file could not be written: a full disk, most often.
+    /// There was no room for it.
+    DiskFull,
+    /// The file could not be written for another reason.
     Write,
     /// The writer's queue was full: that audio is silence in the file.
     QueueFull,
     /// More recordings at once, or a longer one, than the limits allow.
     Limit,
-    /// The digest or the peaks could not be made.
+    /// The digest could not be made: most often the file is gone.
     Seal,
-    /// `begin` for a recording that runs, `write` or `stop` for one that does not.
+    /// The waveform's peaks could not be written; the recording itself is whole.
+    Peaks,
+    /// `begin` or `resume` for a recording that runs.
     Unknown,
+    /// A broken-off file that no call asked for after a start.
+    Unclaimed,
 }
 
 impl ErrorReason {
-    pub const ALL: [Self; 6] = [Self::Open, Self::Write, Self::QueueFull, Self::Limit, Self::Seal, Self::Unknown];
+    pub const ALL: [Self; 9] = [
+        Self::Open,
+        Self::DiskFull,
+        Self::Write,
+        Self::QueueFull,
+        Self::Limit,
+        Self::Seal,
+        Self::Peaks,
+        Self::Unknown,
+        Self::Unclaimed,
+    ];
 
     /// The metric's label value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::DiskFull => "disk_full",
             Self::Write => "write",
             Self::QueueFull => "queue_full",
             Self::Limit => "limit",
             Self::Seal => "seal",
+            Self::Peaks => "peaks",
             Self::Unknown => "unknown",
+            Self::Unclaimed => "unclaimed",
         }
     }
 }

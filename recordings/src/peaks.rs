@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::SAMPLE_RATE_HZ;
+use crate::seal::{SealError, measure};
 
 /// Buckets a side: more than a screen is wide, ten minutes at 50 ms.
 pub const BUCKETS_MAX: usize = 12_000;
@@ -37,8 +38,21 @@ pub fn read(wav: &Path) -> io::Result<Option<Peaks>> {
     read_json(wav)?.map(|text| serde_json::from_slice(&text).map_err(io::Error::other)).transpose()
 }
 
-/// The same as the JSON that stands in the file, to be served as it is.
-pub fn read_json(wav: &Path) -> io::Result<Option<Vec<u8>>> {
+/// The peaks' JSON, to be served as it is: what stands in the file, or made from the recording where a full disk had no room
+/// for that. `Ok(None)` where there is no recording either.
+pub fn read_or_make_json(wav: &Path) -> Result<Option<Vec<u8>>, SealError> {
+    let failed = |source| SealError::Io { path: wav.display().to_string(), source };
+    if let Some(json) = read_json(wav).map_err(failed)? {
+        return Ok(Some(json));
+    }
+    match measure(wav, |_| {}) {
+        Ok((_, peaks)) => serde_json::to_vec(&peaks).map(Some).map_err(|error| failed(io::Error::other(error))),
+        Err(SealError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_json(wav: &Path) -> io::Result<Option<Vec<u8>>> {
     let path = path_beside(wav);
     match path.metadata() {
         Ok(data) if data.len() > FILE_BYTES_MAX => Err(io::Error::other("the peaks' file is too large to be one")),
@@ -52,10 +66,15 @@ pub fn read_json(wav: &Path) -> io::Result<Option<Vec<u8>>> {
 pub(crate) fn write(wav: &Path, peaks: &Peaks) -> io::Result<()> {
     let path = path_beside(wav);
     let aside = wav.with_extension("peaks.part");
-    let mut file = BufWriter::new(File::create(&aside)?);
-    serde_json::to_writer(&mut file, peaks)?;
-    file.flush()?;
-    std::fs::rename(&aside, &path)
+    let written = File::create(&aside).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        serde_json::to_writer(&mut file, peaks)?;
+        file.flush()
+    });
+    written.and_then(|()| std::fs::rename(&aside, &path)).inspect_err(|_| {
+        // On a full disk half of it would only take more room.
+        let _ = std::fs::remove_file(&aside);
+    })
 }
 
 /// Takes a recording's samples as bytes, in pieces of any length.

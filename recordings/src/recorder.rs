@@ -4,17 +4,19 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 use std::{fs, io, thread};
 
 use cti_base::{CallId, RecordingId, TenantId, Timestamp};
 use cti_media::MediaEvent;
 
 use crate::store::{StoreConfig, StoreError};
-use crate::writer::{Open, Writer, create};
+use crate::unclaimed::{self, Claims};
+use crate::writer::{Open, Writer, create, is_full};
 use crate::{Counters, ErrorReason};
 
-/// Pieces of audio that wait for the writer: some five seconds of 120 recordings at 20 ms a piece.
-pub const AUDIO_QUEUE_MAX: usize = 32_768;
+/// Pieces of audio that wait for the writer: sixteen seconds of 200 recordings at five pieces a second, some 100 MB.
+pub const AUDIO_QUEUE_MAX: usize = 16_384;
 /// Beginnings and ends that wait for the writer, beside the audio, so that a slow disk never loses one first.
 pub const CONTROL_QUEUE_MAX: usize = 8_192;
 
@@ -34,6 +36,20 @@ pub(crate) enum Command {
         call: CallId,
         started: Timestamp,
     },
+    Resume {
+        recording: RecordingId,
+        tenant: TenantId,
+        call: CallId,
+        started: Timestamp,
+        /// The frame that the next piece begins at, counted from the start.
+        frame: u64,
+    },
+    Seal {
+        recording: RecordingId,
+        tenant: TenantId,
+        call: CallId,
+        started: Timestamp,
+    },
     Write {
         recording: RecordingId,
         /// Frames of silence that come first, for audio that the full queue refused.
@@ -45,6 +61,7 @@ pub(crate) enum Command {
         silence: u64,
     },
     Close,
+    Leave,
 }
 
 /// What handles and writer share.
@@ -57,11 +74,14 @@ pub(crate) struct Shared {
     owing: AtomicU64,
     /// Frames refused since the last accepted piece. At most one entry a recording that ran into a full queue.
     owed: Mutex<BTreeMap<RecordingId, u64>>,
+    /// Recordings that were asked for since the start, while the search for those nobody asks for goes on.
+    pub(crate) claims: Claims,
 }
 
 /// The handle: clone it freely. The thread ends, with every open recording sealed, after `close` or the last handle.
 #[derive(Clone)]
 pub struct Recorder {
+    store: StoreConfig,
     commands: SyncSender<Command>,
     shared: Arc<Shared>,
 }
@@ -79,8 +99,8 @@ impl RecorderThread {
 }
 
 impl Recorder {
-    /// Makes the root and starts the writer. `events` is called from the writer's threads with `RecordingSealed` and
-    /// `RecordingFailed`, one for each recording begun; it should not block.
+    /// Makes the root and starts the writer. `events` is called from one thread of its own, in order, and may block: no audio
+    /// waits for it. Each recording begun, resumed or to be sealed ends with one `RecordingSealed` or `RecordingFailed`.
     pub fn start(
         store: StoreConfig,
         events: impl Fn(MediaEvent) + Send + 'static,
@@ -93,15 +113,21 @@ impl Recorder {
         events: impl Fn(MediaEvent) + Send + 'static,
         open: Open,
     ) -> Result<(Self, RecorderThread), StoreError> {
-        writable(&store.root).map_err(|error| StoreError::io(&store.root, error))?;
+        match writable(&store.root) {
+            // Calls must be taken with a full disk as well; each recording tells of it.
+            Err(error) if is_full(&error) => {
+                tracing::error!(root = %store.root.display(), "the recordings' disk is full")
+            }
+            probed => probed.map_err(|error| StoreError::io(&store.root, error))?,
+        }
         let (commands, inbox) = sync_channel(AUDIO_QUEUE_MAX + CONTROL_QUEUE_MAX);
         let shared = Arc::new(Shared::default());
-        let writer = Writer::new(store.clone(), Arc::clone(&shared), Arc::new(Mutex::new(events)), open);
+        let writer = Writer::new(store.clone(), Arc::clone(&shared), open);
         let thread = thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || writer.run(&inbox))
+            .spawn(move || writer.run(&inbox, events))
             .map_err(|error| StoreError::io(&store.root, error))?;
-        Ok((Self { commands, shared }, RecorderThread(thread)))
+        Ok((Self { store, commands, shared }, RecorderThread(thread)))
     }
 
     /// Opens the recording's file. `started` names its day.
@@ -113,6 +139,33 @@ impl Recorder {
         started: Timestamp,
     ) -> Result<(), RecorderError> {
         self.send(Command::Begin { recording, tenant, call, started })
+    }
+
+    /// Goes on with a recording of an earlier process: its file is repaired to its last whole frame, silence follows up to
+    /// `frame` (counted from `started`), and what is written then stands behind it. `RecordingResumed` tells the gap. Without
+    /// a file it begins anew, with silence from the start. The silence is at most [`RESUME_GAP_MAX`] long.
+    ///
+    /// [`RESUME_GAP_MAX`]: crate::RESUME_GAP_MAX
+    pub fn resume(
+        &self,
+        recording: RecordingId,
+        tenant: TenantId,
+        call: CallId,
+        started: Timestamp,
+        frame: u64,
+    ) -> Result<(), RecorderError> {
+        self.send(Command::Resume { recording, tenant, call, started, frame })
+    }
+
+    /// Repairs and seals the file of a recording that an earlier process had ended, though it may be sealed already.
+    pub fn seal(
+        &self,
+        recording: RecordingId,
+        tenant: TenantId,
+        call: CallId,
+        started: Timestamp,
+    ) -> Result<(), RecorderError> {
+        self.send(Command::Seal { recording, tenant, call, started })
     }
 
     /// Adds audio: interleaved stereo, customer first, linear 16-bit at 8 kHz. Nothing is added to a recording that is not
@@ -151,8 +204,35 @@ impl Recorder {
         self.send(Command::Close)
     }
 
+    /// Ends the thread and leaves every open recording as it is, whole and playable, for another process to resume. On `Full`
+    /// try again.
+    pub fn leave(&self) -> Result<(), RecorderError> {
+        self.send(Command::Leave)
+    }
+
+    /// Looks once, on a thread of its own and after `wait`, for broken-off files of the last days that nobody has asked for by
+    /// then: they are repaired, logged and counted, and never deleted.
+    pub fn search_unclaimed(&self, wait: Duration) {
+        self.shared.claims.begin();
+        let (root, shared, since) = (self.store.root.clone(), Arc::clone(&self.shared), SystemTime::now());
+        let spawned = thread::Builder::new().name("recording-search".into()).spawn(move || {
+            thread::sleep(wait);
+            unclaimed::search(&root, &shared, since);
+            shared.claims.end();
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "broken-off recordings are not looked for");
+            self.shared.claims.end();
+        }
+    }
+
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.shared.counters)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     fn send(&self, command: Command) -> Result<(), RecorderError> {

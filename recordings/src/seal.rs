@@ -1,15 +1,14 @@
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 use cti_media::Recorded;
 use sha2::{Digest, Sha256};
 
-use crate::peaks::PeakMeter;
-use crate::{CHANNELS, FRAME_BYTES, SAMPLE_RATE_HZ, peaks};
+use crate::peaks::{PeakMeter, Peaks};
+use crate::wav::{self, HEADER_BYTES, Repaired};
+use crate::{CHANNELS, peaks};
 
-/// RIFF, `fmt ` of 16 bytes and the `data` chunk's head, as hound writes them for 16-bit stereo.
-pub(crate) const HEADER_BYTES: u64 = 44;
 const CHUNK_BYTES: usize = 65_536;
 
 #[derive(Debug, thiserror::Error)]
@@ -31,16 +30,6 @@ pub enum Verified {
     Missing,
 }
 
-/// The outcome of [`repair`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Repaired {
-    pub frames: u64,
-    /// Bytes cut off the end because they made no whole frame.
-    pub bytes_cut: u64,
-    /// Whether the header said something else before.
-    pub header_changed: bool,
-}
-
 /// Whether the file is still the one that was sealed with `sha256` (hex, either case).
 pub fn verify(file: &Path, sha256: &str) -> Result<Verified, SealError> {
     let mut reader = match File::open(file) {
@@ -56,60 +45,53 @@ pub fn verify(file: &Path, sha256: &str) -> Result<Verified, SealError> {
 
 /// Makes a broken-off file playable up to its last whole frame: cuts the rest and corrects the header's sizes.
 pub fn repair(file: &Path) -> Result<Repaired, SealError> {
-    let attempt = || -> io::Result<Option<Repaired>> {
-        let mut handle = OpenOptions::new().read(true).write(true).open(file)?;
-        let length = handle.metadata()?.len();
-        let mut header = [0u8; HEADER_BYTES as usize];
-        if length < HEADER_BYTES {
-            return Ok(None);
-        }
-        handle.read_exact(&mut header)?;
-        if !is_ours(&header) {
-            return Ok(None);
-        }
-        let frames = (length - HEADER_BYTES) / FRAME_BYTES;
-        let data_bytes = frames * FRAME_BYTES;
-        let Ok(data_size) = u32::try_from(data_bytes + HEADER_BYTES - 8) else { return Ok(None) };
-        let before = header;
-        header[4..8].copy_from_slice(&data_size.to_le_bytes());
-        header[40..44].copy_from_slice(&(data_bytes as u32).to_le_bytes());
-        let header_changed = header != before;
-        if header_changed {
-            handle.seek(SeekFrom::Start(0))?;
-            handle.write_all(&header)?;
-        }
-        let bytes_cut = length - HEADER_BYTES - data_bytes;
-        if bytes_cut > 0 {
-            handle.set_len(HEADER_BYTES + data_bytes)?;
-        }
-        Ok(Some(Repaired { frames, bytes_cut, header_changed }))
-    };
-    attempt()
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(file)
+        .and_then(|mut handle| wav::repair(&mut handle))
         .map_err(|error| io_error(file, error))?
         .ok_or_else(|| SealError::Format { path: file.display().to_string() })
 }
 
+/// A finished file, and what became of the peaks beside it: without room for them the recording is none the worse.
+pub(crate) struct Sealed {
+    pub file: Recorded,
+    pub peaks: io::Result<()>,
+}
+
 /// Reads the finished file once: its digest, its length and its peaks, which are written beside it.
-pub(crate) fn seal(file: &Path, path: &str) -> Result<Recorded, SealError> {
-    let mut reader = File::open(file).map_err(|error| io_error(file, error))?;
+pub(crate) fn seal(file: &Path, path: &str) -> Result<Sealed, SealError> {
     let mut digest = Sha256::new();
+    let (bytes, peaks) = measure(file, |chunk| digest.update(chunk))?;
+    let sha256 = hex::encode(digest.finalize());
+    let recorded = Recorded {
+        path: path.to_owned(),
+        duration_ms: peaks.duration_ms,
+        channels: CHANNELS,
+        bytes,
+        sha256,
+        incomplete: None,
+    };
+    Ok(Sealed { file: recorded, peaks: peaks::write(file, &peaks) })
+}
+
+/// Reads a file of ours to its end: its length in bytes and its peaks. `each` is given all of it, in pieces.
+pub(crate) fn measure(file: &Path, mut each: impl FnMut(&[u8])) -> Result<(u64, Peaks), SealError> {
+    let mut reader = File::open(file).map_err(|error| io_error(file, error))?;
     let mut header = Vec::with_capacity(HEADER_BYTES as usize);
     let mut meter = PeakMeter::new();
     let bytes = read_chunks(&mut reader, |chunk| {
-        digest.update(chunk);
+        each(chunk);
         let missing = (HEADER_BYTES as usize - header.len()).min(chunk.len());
         header.extend_from_slice(&chunk[..missing]);
         meter.push_bytes(&chunk[missing..]);
     })
     .map_err(|error| io_error(file, error))?;
-    if header.len() < HEADER_BYTES as usize || !is_ours(&header) {
-        return Err(SealError::Format { path: file.display().to_string() });
+    match header.first_chunk() {
+        Some(header) if wav::is_ours(header) => Ok((bytes, meter.finish())),
+        _ => Err(SealError::Format { path: file.display().to_string() }),
     }
-    let peaks = meter.finish();
-    let duration_ms = peaks.duration_ms;
-    peaks::write(file, &peaks).map_err(|error| io_error(file, error))?;
-    let sha256 = hex::encode(digest.finalize());
-    Ok(Recorded { path: path.to_owned(), duration_ms, channels: CHANNELS, bytes, sha256 })
 }
 
 fn read_chunks(file: &mut File, mut each: impl FnMut(&[u8])) -> io::Result<u64> {
@@ -126,19 +108,6 @@ fn read_chunks(file: &mut File, mut each: impl FnMut(&[u8])) -> io::Result<u64> 
             Err(error) => return Err(error),
         }
     }
-}
-
-fn is_ours(header: &[u8]) -> bool {
-    let half = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-    let word = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    &header[0..4] == b"RIFF"
-        && &header[8..16] == b"WAVEfmt "
-        && word(16) == 16
-        && half(20) == 1
-        && half(22) == CHANNELS
-        && word(24) == SAMPLE_RATE_HZ
-        && half(34) == 16
-        && &header[36..40] == b"data"
 }
 
 fn io_error(file: &Path, source: io::Error) -> SealError {

@@ -41,7 +41,6 @@ pub fn path_of(
     if name.is_empty() || name.len() > TENANT_BYTES_MAX {
         return Err(StoreError::Tenant(name.to_owned()));
     }
-    let (year, month, day) = civil_date(started);
     let mut path = String::with_capacity(name.len() + 96);
     for byte in name.bytes() {
         match byte {
@@ -49,8 +48,14 @@ pub fn path_of(
             other => path.push_str(&format!("~{other:02x}")),
         }
     }
-    path.push_str(&format!("/{year:04}/{month:02}/{day:02}/{call}-{recording}.wav"));
+    path.push_str(&format!("/{}/{call}-{recording}.wav", day_folder(started)));
     Ok(path)
+}
+
+/// `YYYY/MM/DD` in UTC.
+pub(crate) fn day_folder(at: Timestamp) -> String {
+    let (year, month, day) = civil_date(at);
+    format!("{year:04}/{month:02}/{day:02}")
 }
 
 /// The file of a path that the database keeps; refuses absolute paths and `..`.

@@ -84,6 +84,7 @@ fn story(n: u64, started: u64) -> Story {
                 channels: 2,
                 bytes: 160_044,
                 sha256: "ab".repeat(32),
+                incomplete: None,
             }),
             gaps: Vec::new(),
         },

@@ -106,6 +106,7 @@ impl Workers {
                         channels: 2,
                         bytes: 44 + 32 * duration_ms,
                         sha256: "0".repeat(64),
+                        incomplete: None,
                     };
                     MediaEvent::RecordingSealed { recording, file }
                 };

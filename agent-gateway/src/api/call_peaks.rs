@@ -29,8 +29,8 @@ pub async fn handler(
     Asked(which): Asked<Which>,
 ) -> Result<Response, Problem> {
     let (_, file) = find(&app, &who, &id, which.id.as_deref()).await?;
-    let read = tokio::task::spawn_blocking(move || recordings::peaks::read_json(&file)).await;
+    let read = tokio::task::spawn_blocking(move || recordings::peaks::read_or_make_json(&file)).await;
     let peaks = read.map_err(|e| Problem::internal(&e))?.map_err(|e| Problem::internal(&e))?;
-    let peaks = peaks.ok_or_else(|| Problem::missing("waveform: it is made when the recording is sealed"))?;
+    let peaks = peaks.ok_or_else(|| Problem::missing("recording: its file is gone"))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], peaks).into_response())
 }

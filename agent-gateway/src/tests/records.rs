@@ -146,7 +146,8 @@ async fn with_calls(server: &Server) -> Vec<u8> {
     let bytes: Vec<u8> = (0..100_000u32).map(|n| (n % 251) as u8).collect();
     std::fs::write(&file, &bytes).expect("written");
     std::fs::write(file.with_extension("peaks.json"), r#"{"bucket_ms":50}"#).expect("written");
-    let recorded = Recorded { path, duration_ms: 400, channels: 2, bytes: 100_000, sha256: "ab".repeat(32) };
+    let recorded =
+        Recorded { path, duration_ms: 400, channels: 2, bytes: 100_000, sha256: "ab".repeat(32), incomplete: None };
     let facts = [
         Fact::RecordingStarted { tenant: tenant(), call: call_id(1), recording },
         Fact::CallEnded { record: Box::new(record(1, "agent", Some(recording))) },

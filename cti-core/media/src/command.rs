@@ -209,6 +209,9 @@ pub struct Recorded {
     pub bytes: u64,
     /// SHA-256 of the whole file in lower-case hex.
     pub sha256: String,
+    /// Why the file ends before the recording should have, and what to do about it; `None` for a whole one.
+    #[serde(default)]
+    pub incomplete: Option<String>,
 }
 
 /// A stretch of a recording that nobody heard: the file holds silence there. Milliseconds since the recording's start.

@@ -24,6 +24,8 @@ const FILES_BESIDE_LEGS: u64 = 2_048;
 const FILES_PER_LEG: u64 = 3;
 /// Legs are never more than this, whatever the system allows.
 const LEGS_MAX: u64 = 20_000;
+/// When broken-off recordings that no call asked for are looked for: long after the calls of before were taken up.
+const UNCLAIMED_AFTER: Duration = Duration::from_secs(30);
 const REGISTRATIONS_MAX: usize = 50_000;
 /// SIP transactions for each leg that may live: INVITE, its answer's, re-INVITE, BYE.
 const TRANSACTIONS_PER_LEG: usize = 8;
@@ -115,7 +117,12 @@ pub fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder,
     let inbox = inbox.clone();
     let root = setup.recordings();
     let told = format!("the recordings' folder {} can not be used", root.display());
-    Recorder::start(StoreConfig { root }, move |event| inbox.try_send(Input::Media(event))).context(told)
+    let tell = move |event| {
+        inbox.send_blocking(Input::Media(event));
+    };
+    let (recorder, thread) = Recorder::start(StoreConfig { root }, tell).context(told)?;
+    recorder.search_unclaimed(UNCLAIMED_AFTER);
+    Ok((recorder, thread))
 }
 
 pub fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Result<MediaWorkers> {
@@ -128,8 +135,12 @@ pub fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::
     let shipped = ivr_scripts::shipped::PROMPTS.iter().map(named);
     let prompts = PromptLibrary::from_files(shipped).context("the prompts")?;
     let inbox = inbox.clone();
-    MediaWorkers::start(config, Arc::new(prompts), recorder, move |event| inbox.try_send(Input::Media(event)))
-        .context("the media workers could not start")
+    let tell = move |event| {
+        inbox
+            .offer(Input::Media(event))
+            .or_else(|input| if let Input::Media(event) = input { Err(event) } else { Ok(()) })
+    };
+    MediaWorkers::start(config, Arc::new(prompts), recorder, tell).context("the media workers could not start")
 }
 
 /// Where RTP is bound: everywhere, unless all of SIP is on one address.

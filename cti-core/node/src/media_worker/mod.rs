@@ -3,8 +3,10 @@
 //! Each worker is one thread with one poll loop that owns its legs' sockets; a call's legs are all on the worker that its id
 //! chooses. There is no task, timer or allocation per leg and packet. The rules of a leg are in [`cti_media::leg`]; here is
 //! what touches sockets and the clock. **Send commands; news comes by the `events` callback, from the workers' threads.**
+//! Neither way loses anything: a full worker is waited for, and news that the callback gives back are told again.
 
 mod counters;
+mod news;
 mod play;
 mod prompts;
 mod recording;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cti_base::CallId;
 use cti_media::{MediaCommand, MediaEvent};
@@ -31,8 +33,12 @@ pub use prompts::{PromptLibrary, PromptLibraryError};
 
 use worker::{WAKER, Worker};
 
-/// Commands that wait for one worker.
-pub const COMMANDS_MAX: usize = 65_536;
+/// Commands that wait for one worker: a restart brings some five for each leg, and what is more waits with its sender.
+pub const COMMANDS_MAX: usize = 32_768;
+/// How long a full worker is waited for: it has stopped working then.
+const FULL_WAIT: Duration = Duration::from_secs(2);
+/// How often a full worker is looked at.
+const FULL_POLL: Duration = Duration::from_millis(1);
 /// Legs of one worker.
 pub const LEGS_MAX: usize = 16_384;
 
@@ -48,7 +54,7 @@ pub struct MediaConfig {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MediaError {
-    #[error("the media worker has {COMMANDS_MAX} commands waiting and takes no more")]
+    #[error("the media worker has had {COMMANDS_MAX} commands waiting for {} s and takes no more", FULL_WAIT.as_secs())]
     Full,
     #[error("the media worker has stopped")]
     Stopped,
@@ -71,15 +77,16 @@ struct Lane {
 enum Message {
     Command(MediaCommand),
     Stop,
+    Leave,
 }
 
 impl MediaWorkers {
-    /// Starts the threads. `events` is called from them and should not block.
+    /// Starts the threads. `events` is called from them and must not block: what it has no room for it gives back.
     pub fn start(
         config: MediaConfig,
         prompts: Arc<PromptLibrary>,
         recorder: Recorder,
-        events: impl Fn(MediaEvent) + Send + Clone + 'static,
+        events: impl Fn(MediaEvent) -> Result<(), MediaEvent> + Send + Clone + 'static,
     ) -> io::Result<Self> {
         let count = match config.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -110,7 +117,7 @@ impl MediaWorkers {
         Ok(workers)
     }
 
-    /// Hands a command to the worker of this call. Never blocks.
+    /// Hands a command to the worker of this call. Where it has too many waiting, this waits until it has taken some.
     pub fn send(&self, call: CallId, command: MediaCommand) -> Result<(), MediaError> {
         let lane = &self.lanes[(call.as_u128() % self.lanes.len() as u128) as usize];
         lane.send(Message::Command(command)).inspect_err(|_| self.counters.command_lost())
@@ -119,15 +126,19 @@ impl MediaWorkers {
     pub fn counters(&self) -> Arc<MediaCounters> {
         Arc::clone(&self.counters)
     }
-}
 
-impl Drop for MediaWorkers {
-    fn drop(&mut self) {
+    /// Ends the workers for a process that goes on with their legs: what was recorded up to now is given to the recorder, but
+    /// no recording is ended. Let the recorder `leave` then.
+    pub fn leave(mut self) {
+        self.end(|| Message::Leave);
+    }
+
+    fn end(&mut self, how: impl Fn() -> Message) {
         for lane in &mut self.lanes {
             // A lane too full to hear it ends when its sender is gone.
-            let stopping = lane.send(Message::Stop).is_ok();
+            let ending = lane.send(how()).is_ok();
             if let Some(thread) = lane.thread.take()
-                && stopping
+                && ending
                 && thread.join().is_err()
             {
                 tracing::error!("a media worker ended by a panic");
@@ -136,17 +147,37 @@ impl Drop for MediaWorkers {
     }
 }
 
+impl Drop for MediaWorkers {
+    fn drop(&mut self) {
+        self.end(|| Message::Stop);
+    }
+}
+
 impl Lane {
-    fn send(&self, message: Message) -> Result<(), MediaError> {
-        self.commands.try_send(message).map_err(|error| match error {
-            TrySendError::Full(_) => MediaError::Full,
-            TrySendError::Disconnected(_) => MediaError::Stopped,
-        })?;
+    fn send(&self, mut message: Message) -> Result<(), MediaError> {
+        let mut until = None;
+        loop {
+            message = match self.commands.try_send(message) {
+                Ok(()) => break,
+                Err(TrySendError::Disconnected(_)) => return Err(MediaError::Stopped),
+                Err(TrySendError::Full(message)) => message,
+            };
+            self.wake();
+            let now = Instant::now();
+            if now > *until.get_or_insert(now + FULL_WAIT) {
+                return Err(MediaError::Full);
+            }
+            std::thread::park_timeout(FULL_POLL);
+        }
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {
             tracing::error!(%error, "a media worker can not be woken");
         }
-        Ok(())
     }
 }

@@ -11,8 +11,9 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub fn new(id: RecordingId, now: Timestamp) -> Self {
-        Self { id, lanes: Lanes::new(now), legs: [None; 2] }
+    /// Audio is taken from `started` on.
+    pub fn new(id: RecordingId, started: Timestamp) -> Self {
+        Self { id, lanes: Lanes::new(started), legs: [None; 2] }
     }
 
     /// Gives what is old enough to the recorder. Audio that a full queue refuses is counted there and becomes silence.
@@ -22,15 +23,24 @@ impl Recording {
         }
     }
 
+    /// Gives the rest up to `now`; the file does not end.
+    pub fn leave(mut self, now: Timestamp, recorder: &Recorder) {
+        self.give_rest(now, recorder);
+    }
+
     /// Gives the rest up to `now` and ends the file; `Err` where that is to be tried again.
     pub fn finish(mut self, now: Timestamp, recorder: &Recorder) -> Result<(), RecordingId> {
-        while let Some(piece) = self.lanes.finish(now) {
-            let _ = recorder.write(self.id, piece);
-        }
+        self.give_rest(now, recorder);
         if self.lanes.dropped() > 0 {
             tracing::debug!(recording.id = %self.id, packets = self.lanes.dropped(), "packets came too late for the recording");
         }
         stop(self.id, recorder)
+    }
+
+    fn give_rest(&mut self, now: Timestamp, recorder: &Recorder) {
+        while let Some(piece) = self.lanes.finish(now) {
+            let _ = recorder.write(self.id, piece);
+        }
     }
 }
 

@@ -7,10 +7,18 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Expedited forwarding (RFC 3246) in the upper six bits of the traffic class: what networks expect of voice.
 const TRAFFIC_CLASS_VOICE: u32 = 46 << 2;
 
-/// RTP and RTCP sockets on a port and the next.
-pub(super) fn bind_pair(ip: IpAddr, rtp_port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
-    let rtcp_port = rtp_port.checked_add(1).ok_or_else(|| io::Error::other("no port follows 65535 for RTCP"))?;
-    Ok((bind(SocketAddr::new(ip, rtp_port))?, bind(SocketAddr::new(ip, rtcp_port))?))
+/// A leg's RTP and RTCP.
+pub(super) struct Sockets {
+    pub rtp: UdpSocket,
+    pub rtcp: UdpSocket,
+}
+
+impl Sockets {
+    /// On a port and the next.
+    pub fn bind(ip: IpAddr, rtp_port: u16) -> io::Result<Self> {
+        let rtcp_port = rtp_port.checked_add(1).ok_or_else(|| io::Error::other("no port follows 65535 for RTCP"))?;
+        Ok(Self { rtp: bind(SocketAddr::new(ip, rtp_port))?, rtcp: bind(SocketAddr::new(ip, rtcp_port))? })
+    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<UdpSocket> {

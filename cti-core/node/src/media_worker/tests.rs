@@ -1,7 +1,9 @@
 //! Workers over real loopback sockets. Each test has its own ports within 15100-15999.
 
+mod restart;
+
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use cti_base::{LegId, RecordingId, Rng, TenantId};
@@ -31,16 +33,23 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let (sender, events) = channel();
+        let tell = told_by(sender.clone());
+        Self::telling(events, sender, tell)
+    }
+
+    /// Workers that tell what happens by `tell`; the recorder by `sender`.
+    fn telling(
+        events: Receiver<MediaEvent>,
+        sender: Sender<MediaEvent>,
+        tell: impl Fn(MediaEvent) -> Result<(), MediaEvent> + Send + Clone + 'static,
+    ) -> Self {
         let root = tempfile::tempdir().expect("a folder");
-        let told = sender.clone();
         let store = StoreConfig { root: root.path().to_path_buf() };
-        let (recorder, thread) = Recorder::start(store, move |event| drop(told.send(event))).expect("a recorder");
+        let (recorder, thread) = Recorder::start(store, move |event| drop(sender.send(event))).expect("a recorder");
         let ramp: Vec<i16> = (0..160 * PROMPT_FRAMES as i16).map(|n| n * 8).collect();
         let prompts = PromptLibrary::from_files([("en/ramp.wav".to_owned(), wav(&ramp))]).expect("a prompt");
         let config = MediaConfig { ip: LOOPBACK, workers: 1, rtp_timeout: Duration::from_millis(300) };
-        let workers =
-            MediaWorkers::start(config, Arc::new(prompts), recorder.clone(), move |event| drop(sender.send(event)))
-                .expect("workers");
+        let workers = MediaWorkers::start(config, Arc::new(prompts), recorder.clone(), tell).expect("workers");
         let mut rng = Rng::from_number(1);
         let call = CallId::new(clock::now(), &mut rng);
         Self { workers, events, recorder: Some((recorder, thread)), root, rng, call }
@@ -110,6 +119,14 @@ impl Rig {
             _ => None,
         };
         self.heard(wait).into_iter().filter_map(digit).collect()
+    }
+}
+
+/// A switch that takes all news.
+fn told_by(sender: Sender<MediaEvent>) -> impl Fn(MediaEvent) -> Result<(), MediaEvent> + Send + Clone + 'static {
+    move |event| {
+        drop(sender.send(event));
+        Ok(())
     }
 }
 

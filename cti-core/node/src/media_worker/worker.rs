@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use cti_base::{LegId, RecordingId, Rng, Timestamp};
 use cti_media::leg::{Content, Dropped, FRAME_LEN, Incoming, Leg};
 use cti_media::rtp::HEADER_LEN;
 use cti_media::{Codec, Direction, LegMedia, LegStats, MediaCommand, MediaEvent, Side};
-use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
-use recordings::Recorder;
+use recordings::{Recorder, RecorderError};
 
 use super::counters::Tally;
+use super::news::News;
 use super::play::Playing;
 use super::recording::{self, Recording};
-use super::{LEGS_MAX, MediaConfig, MediaCounters, Message, PromptLibrary, socket};
+use super::socket::Sockets;
+use super::{LEGS_MAX, MediaConfig, MediaCounters, Message, PromptLibrary};
 use crate::clock;
 
 pub(super) const WAKER: Token = Token(0);
@@ -32,10 +33,17 @@ const DRAIN_MAX: usize = 32;
 const TICK: Duration = Duration::from_millis(20);
 /// A clock that fell behind catches up this many steps at once; more are left out, so that no burst is heard.
 const CATCH_UP_MAX: u64 = 5;
-/// How often reports, silence and recordings are looked after.
-const SWEEP: Duration = Duration::from_millis(250);
-/// Recorded audio leaves for the disk this often.
-const FLUSH: Duration = Duration::from_secs(1);
+/// How often reports, silence and recordings are looked after. What was recorded since is what a crash can lose, beside the
+/// lag that late packets are given.
+const SWEEP: Duration = Duration::from_millis(200);
+/// Commands in a row, before packets and the clock have their turn: a restart brings those of all legs at once.
+const COMMANDS_TURN_MAX: usize = 256;
+/// How soon news that the switch had no room for are told again.
+const NEWS_AGAIN: Duration = Duration::from_millis(5);
+/// A process that was killed may hold its ports for a moment: in the first time after the start, a port in use is tried again.
+const START: Duration = Duration::from_secs(5);
+const BIND_PATIENCE: Duration = Duration::from_secs(1);
+const BIND_AGAIN: Duration = Duration::from_millis(10);
 /// RTCP's interval (RFC 3550 6.2: 5 s at the least).
 const REPORT: Duration = Duration::from_secs(5);
 
@@ -47,14 +55,18 @@ pub(super) struct Worker<E> {
     woken: Arc<AtomicBool>,
     prompts: Arc<PromptLibrary>,
     recorder: Recorder,
-    emit: E,
+    news: News<E>,
     counters: Arc<MediaCounters>,
     tally: Tally,
     rng: Rng,
     now: Timestamp,
+    /// Ports in use are tried again for legs that are opened before.
+    patient_until: Timestamp,
     legs: Vec<Option<Slot>>,
     free: Vec<usize>,
     by_id: BTreeMap<LegId, usize>,
+    unbound: Vec<Unbound>,
+    bind_at: Timestamp,
     /// Slots with a playback.
     playing: Vec<usize>,
     ticks: Option<Ticks>,
@@ -63,16 +75,17 @@ pub(super) struct Worker<E> {
     stopping: Vec<RecordingId>,
     /// Sockets that had more to read than their turn.
     unread: Vec<Token>,
+    /// Commands are left over from the last turn.
+    commanded: bool,
     sweep_at: Timestamp,
-    flush_at: Timestamp,
     datagram: Box<[u8; DATAGRAM_LEN_MAX]>,
     report: Vec<u8>,
 }
 
 struct Slot {
     id: LegId,
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
+    /// `None` while the ports are still another process's.
+    sockets: Option<Sockets>,
     leg: Leg,
     bridge: Option<Bridge>,
     playing: Option<Playing>,
@@ -81,10 +94,19 @@ struct Slot {
     report_at: Timestamp,
 }
 
+/// A leg whose ports were in use.
+#[derive(Clone, Copy)]
+struct Unbound {
+    leg: LegId,
+    slot: usize,
+    rtp_port: u16,
+    until: Timestamp,
+}
+
 #[derive(Clone, Copy)]
 struct Bridge {
     peer: usize,
-    /// Since when the party should be heard: the bridge or the last settled media.
+    /// Since when the party should be heard: the bridge, the last settled media, the end of a hold.
     since: Timestamp,
     silence_told: bool,
 }
@@ -102,7 +124,7 @@ impl Ticks {
     }
 }
 
-impl<E: Fn(MediaEvent)> Worker<E> {
+impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     #[expect(clippy::too_many_arguments, reason = "the parts of a worker, put together in one place")]
     pub fn new(
         config: MediaConfig,
@@ -122,21 +144,24 @@ impl<E: Fn(MediaEvent)> Worker<E> {
             woken,
             prompts,
             recorder,
-            emit,
+            news: News::new(emit),
             counters,
             tally: Tally::default(),
             rng,
             now,
+            patient_until: now + START,
             legs: Vec::new(),
             free: Vec::new(),
             by_id: BTreeMap::new(),
+            unbound: Vec::new(),
+            bind_at: now,
             playing: Vec::new(),
             ticks: None,
             recordings: BTreeMap::new(),
             stopping: Vec::new(),
             unread: Vec::new(),
+            commanded: false,
             sweep_at: now + SWEEP,
-            flush_at: now + FLUSH,
             datagram: Box::new([0; DATAGRAM_LEN_MAX]),
             report: Vec::new(),
         }
@@ -155,20 +180,23 @@ impl<E: Fn(MediaEvent)> Worker<E> {
             self.now = clock::now();
             // The clock first: it is what can be late.
             self.run_ticks();
-            let mut commanded = false;
             for token in std::mem::take(&mut self.unread) {
                 self.read(token);
             }
             for event in &events {
                 match event.token() {
-                    WAKER => commanded = true,
+                    WAKER => self.commanded = true,
                     token => self.read(token),
                 }
             }
-            if commanded && self.take_commands().is_break() {
+            if self.commanded && self.take_commands().is_break() {
                 break;
             }
             self.run_ticks();
+            if !self.unbound.is_empty() && self.now >= self.bind_at {
+                self.bind_again();
+            }
+            self.news.tell_waiting();
             if self.now >= self.sweep_at {
                 self.sweep();
             }
@@ -178,24 +206,34 @@ impl<E: Fn(MediaEvent)> Worker<E> {
     }
 
     fn wait(&self) -> Option<Duration> {
-        if !self.unread.is_empty() {
+        if !self.unread.is_empty() || self.commanded {
             return Some(Duration::ZERO);
         }
         let sweep = (!self.by_id.is_empty() || !self.recordings.is_empty() || !self.stopping.is_empty())
             .then_some(self.sweep_at);
-        let due = [self.ticks.map(Ticks::due_at), sweep].into_iter().flatten().min()?;
+        let bind = (!self.unbound.is_empty()).then_some(self.bind_at);
+        let news = self.news.is_waiting().then(|| self.now + NEWS_AGAIN);
+        let due = [self.ticks.map(Ticks::due_at), sweep, bind, news].into_iter().flatten().min()?;
         Some(due.since(clock::now()))
     }
 
     fn take_commands(&mut self) -> ControlFlow<()> {
         self.woken.store(false, Ordering::Release);
-        loop {
+        for _ in 0..COMMANDS_TURN_MAX {
             match self.inbox.try_recv() {
                 Ok(Message::Command(command)) => self.command(command),
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
-                Err(TryRecvError::Empty) => return ControlFlow::Continue(()),
+                Ok(Message::Leave) => {
+                    self.leave();
+                    return ControlFlow::Break(());
+                }
+                Err(TryRecvError::Empty) => {
+                    self.commanded = false;
+                    break;
+                }
             }
         }
+        ControlFlow::Continue(())
     }
 
     fn command(&mut self, command: MediaCommand) {
@@ -219,20 +257,21 @@ impl<E: Fn(MediaEvent)> Worker<E> {
                 }
             }
             MediaCommand::Record { recording, call, tenant, customer, agent, started } => {
-                if let Err(error) = self.recorder.begin(recording, tenant, call, started) {
-                    (self.emit)(MediaEvent::RecordingFailed { recording, reason: error.to_string() });
-                    return;
+                let begun = self.recorder.begin(recording, tenant, call, started);
+                self.record(begun, Recording::new(recording, started), [customer, agent]);
+            }
+            MediaCommand::Resume { recording, call, tenant, customer, agent, started } => {
+                let frame = frames_between(started, self.now);
+                let begun = self.recorder.resume(recording, tenant, call, started, frame);
+                self.record(begun, Recording::new(recording, self.now), [customer, agent]);
+            }
+            MediaCommand::Seal { recording, call, tenant, started } => {
+                if let Err(error) = self.recorder.seal(recording, tenant, call, started) {
+                    self.news.tell(MediaEvent::RecordingFailed { recording, reason: error.to_string() });
                 }
-                self.recordings.insert(recording, Recording::new(recording, self.now));
-                self.record_from(recording, Side::Customer, Some(customer));
-                self.record_from(recording, Side::Agent, Some(agent));
             }
             MediaCommand::RecordFrom { recording, side, leg } => self.record_from(recording, side, leg),
             MediaCommand::RecordStop { recording } => self.record_stop(recording),
-            MediaCommand::Resume { recording, .. } | MediaCommand::Seal { recording, .. } => {
-                let reason = "an earlier process's recordings are not taken up".to_owned();
-                (self.emit)(MediaEvent::RecordingFailed { recording, reason });
-            }
             MediaCommand::Close { leg } => self.close(leg),
         }
     }
@@ -244,36 +283,66 @@ impl<E: Fn(MediaEvent)> Worker<E> {
         }
         if self.by_id.len() == LEGS_MAX {
             let reason = format!("the media worker has {LEGS_MAX} legs and takes no more");
-            (self.emit)(MediaEvent::OpenFailed { leg: id, reason });
+            self.news.tell(MediaEvent::OpenFailed { leg: id, reason });
             return;
         }
         let slot = self.free.pop().unwrap_or(self.legs.len());
-        let opened = socket::bind_pair(self.config.ip, rtp_port).and_then(|(mut rtp, mut rtcp)| {
-            let registry = self.poll.registry();
-            registry.register(&mut rtp, rtp_token(slot), Interest::READABLE)?;
-            registry.register(&mut rtcp, rtcp_token(slot), Interest::READABLE)?;
-            Ok((rtp, rtcp))
-        });
-        let (rtp, rtcp) = match opened {
-            Ok(pair) => pair,
+        let sockets = match self.bind(slot, rtp_port) {
+            Ok(sockets) => Some(sockets),
+            Err(error) if error.kind() == ErrorKind::AddrInUse && self.now < self.patient_until => {
+                self.unbound.push(Unbound { leg: id, slot, rtp_port, until: self.now + BIND_PATIENCE });
+                None
+            }
             Err(error) => {
                 if slot < self.legs.len() {
                     self.free.push(slot);
                 }
-                (self.emit)(MediaEvent::OpenFailed { leg: id, reason: error.to_string() });
+                self.news.tell(MediaEvent::OpenFailed { leg: id, reason: error.to_string() });
                 return;
             }
         };
         let leg = Leg::new(self.rng.next_u32(), self.rng.next_u32() as u16, self.rng.next_u32());
         // Reports of legs opened together do not leave together.
         let report_at = self.now + REPORT.mul_f64(0.5 + 0.5 * self.rng.unit());
-        let opened = Slot { id, rtp, rtcp, leg, bridge: None, playing: None, muted: false, record: None, report_at };
+        let opened = Slot { id, sockets, leg, bridge: None, playing: None, muted: false, record: None, report_at };
         match self.legs.get_mut(slot) {
             Some(place) => *place = Some(opened),
             None => self.legs.push(Some(opened)),
         }
         self.by_id.insert(id, slot);
         self.counters.leg_opened();
+    }
+
+    fn bind(&self, slot: usize, rtp_port: u16) -> io::Result<Sockets> {
+        let mut sockets = Sockets::bind(self.config.ip, rtp_port)?;
+        let registry = self.poll.registry();
+        registry.register(&mut sockets.rtp, rtp_token(slot), Interest::READABLE)?;
+        registry.register(&mut sockets.rtcp, rtcp_token(slot), Interest::READABLE)?;
+        Ok(sockets)
+    }
+
+    /// Tries the ports that were in use; a leg whose time is up is gone.
+    fn bind_again(&mut self) {
+        self.bind_at = self.now + BIND_AGAIN;
+        for unbound in std::mem::take(&mut self.unbound) {
+            let Unbound { leg: id, slot, rtp_port, until } = unbound;
+            if self.by_id.get(&id) != Some(&slot) {
+                continue;
+            }
+            match self.bind(slot, rtp_port) {
+                Ok(sockets) => {
+                    if let Some(leg) = &mut self.legs[slot] {
+                        leg.sockets = Some(sockets);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::AddrInUse && self.now < until => self.unbound.push(unbound),
+                Err(error) => {
+                    self.by_id.remove(&id);
+                    self.remove(slot);
+                    self.news.tell(MediaEvent::OpenFailed { leg: id, reason: error.to_string() });
+                }
+            }
+        }
     }
 
     fn connect(&mut self, id: LegId, media: LegMedia) {
@@ -339,6 +408,18 @@ impl<E: Fn(MediaEvent)> Worker<E> {
         }
     }
 
+    /// Feeds a recording from these two legs, the customer's first.
+    fn record(&mut self, begun: Result<(), RecorderError>, recording: Recording, [customer, agent]: [LegId; 2]) {
+        let id = recording.id;
+        if let Err(error) = begun {
+            self.news.tell(MediaEvent::RecordingFailed { recording: id, reason: error.to_string() });
+            return;
+        }
+        self.recordings.insert(id, recording);
+        self.record_from(id, Side::Customer, Some(customer));
+        self.record_from(id, Side::Agent, Some(agent));
+    }
+
     fn record_from(&mut self, id: RecordingId, side: Side, leg: Option<LegId>) {
         let slot = leg.and_then(|leg| self.slot(leg));
         let Some(recording) = self.recordings.get_mut(&id) else {
@@ -380,7 +461,7 @@ impl<E: Fn(MediaEvent)> Worker<E> {
             Some(slot) => self.remove(slot),
             None => LegStats::default(),
         };
-        (self.emit)(MediaEvent::Closed { leg: id, stats });
+        self.news.tell(MediaEvent::Closed { leg: id, stats });
     }
 
     fn remove(&mut self, slot: usize) -> LegStats {
@@ -396,9 +477,11 @@ impl<E: Fn(MediaEvent)> Worker<E> {
             && let Some(to) = leg.leg.report(self.now, true, &mut self.report)
         {
             // A farewell that does not arrive costs nothing.
-            let _ = leg.rtcp.send_to(&self.report, to);
+            if let Some(sockets) = &leg.sockets {
+                let _ = sockets.rtcp.send_to(&self.report, to);
+            }
         }
-        for socket in [&mut leg.rtp, &mut leg.rtcp] {
+        for socket in leg.sockets.iter_mut().flat_map(|sockets| [&mut sockets.rtp, &mut sockets.rtcp]) {
             if let Err(error) = self.poll.registry().deregister(socket) {
                 tracing::warn!(%error, "a media socket can not be deregistered");
             }
@@ -421,7 +504,8 @@ impl<E: Fn(MediaEvent)> Worker<E> {
         let (slot, is_rtp) = ((token.0 - 1) / 2, token.0 % 2 == 1);
         for _ in 0..DRAIN_MAX {
             let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_mut) else { return };
-            let socket = if is_rtp { &leg.rtp } else { &leg.rtcp };
+            let Some(sockets) = &leg.sockets else { return };
+            let socket = if is_rtp { &sockets.rtp } else { &sockets.rtcp };
             match socket.recv_from(&mut self.datagram[..]) {
                 Ok((len, from)) if is_rtp => self.packet(slot, len, from),
                 Ok((len, from)) => {
@@ -456,7 +540,7 @@ impl<E: Fn(MediaEvent)> Worker<E> {
             }
             Incoming::Event { header, digit } => {
                 if let Some(digit) = digit {
-                    (self.emit)(MediaEvent::Digit { leg: leg.id, digit });
+                    self.news.tell(MediaEvent::Digit { leg: leg.id, digit });
                 }
                 (header, Content::Event)
             }
@@ -473,7 +557,7 @@ impl<E: Fn(MediaEvent)> Worker<E> {
         let Some(peer) = leg.bridge.map(|bridge| bridge.peer).filter(|_| !leg.muted) else { return };
         let Some(peer) = self.legs[peer].as_mut().filter(|peer| peer.playing.is_none()) else { return };
         if let Some((to, packet)) = peer.leg.relay(self.now, header, content, datagram) {
-            send(&peer.rtp, packet, to, &mut self.tally);
+            send(peer.sockets.as_ref(), packet, to, &mut self.tally);
         }
     }
 
@@ -508,14 +592,14 @@ impl<E: Fn(MediaEvent)> Worker<E> {
             let Some(playing) = &mut leg.playing else { break };
             if playing.fill(codec, &mut packet[HEADER_LEN..]) {
                 if let Some(to) = leg.leg.frame(self.now, number, &mut packet) {
-                    send(&leg.rtp, &packet, to, &mut self.tally);
+                    send(leg.sockets.as_ref(), &packet, to, &mut self.tally);
                 }
                 index += 1;
             } else {
                 let play = playing.play;
                 leg.playing = None;
                 self.playing.swap_remove(index);
-                (self.emit)(MediaEvent::Played { leg: leg.id, play });
+                self.news.tell(MediaEvent::Played { leg: leg.id, play });
             }
         }
     }
@@ -523,30 +607,50 @@ impl<E: Fn(MediaEvent)> Worker<E> {
     /// What is due a few times a second: reports, silence, recorded audio.
     fn sweep(&mut self) {
         self.sweep_at = self.now + SWEEP;
-        for leg in self.legs.iter_mut().flatten() {
-            let Some(bridge) = &mut leg.bridge else { continue };
-            if self.now >= leg.report_at {
-                leg.report_at = self.now + REPORT;
-                if let Some(to) = leg.leg.report(self.now, false, &mut self.report) {
-                    let _ = leg.rtcp.send_to(&self.report, to);
-                }
-            }
-            let heard_at = leg.leg.heard_at().map_or(bridge.since, |heard_at| heard_at.max(bridge.since));
-            let talks = leg.leg.media().is_some_and(|media| media.direction == Direction::SendRecv);
-            let silent = talks && self.now.since(heard_at) > self.config.rtp_timeout;
-            if silent && !bridge.silence_told {
-                (self.emit)(MediaEvent::Silent { leg: leg.id });
-            }
-            bridge.silence_told = silent;
+        for slot in 0..self.legs.len() {
+            self.look_after(slot);
         }
-        if self.now >= self.flush_at {
-            self.flush_at = self.now + FLUSH;
-            for recording in self.recordings.values_mut() {
-                recording.flush(self.now, &self.recorder);
-            }
+        for recording in self.recordings.values_mut() {
+            recording.flush(self.now, &self.recorder);
         }
         let recorder = &self.recorder;
         self.stopping.retain(|id| recording::stop(*id, recorder).is_err());
+    }
+
+    fn look_after(&mut self, slot: usize) {
+        let Some(Bridge { peer, .. }) = self.legs[slot].as_ref().and_then(|leg| leg.bridge) else { return };
+        let peer_hears_us = self.legs[peer].as_ref().is_some_and(|peer| peer.playing.is_none());
+        let Some(leg) = &mut self.legs[slot] else { return };
+        if self.now >= leg.report_at {
+            leg.report_at = self.now + REPORT;
+            if let Some(to) = leg.leg.report(self.now, false, &mut self.report)
+                && let Some(sockets) = &leg.sockets
+            {
+                let _ = sockets.rtcp.send_to(&self.report, to);
+            }
+        }
+        let Some(bridge) = &mut leg.bridge else { return };
+        // Whoever is on hold, or hears music, need not send.
+        let talks = leg.leg.media().is_some_and(|media| media.direction == Direction::SendRecv)
+            && leg.playing.is_none()
+            && peer_hears_us;
+        if !talks {
+            bridge.since = self.now;
+        }
+        let heard_at = leg.leg.heard_at().map_or(bridge.since, |heard_at| heard_at.max(bridge.since));
+        let silent = talks && self.now.since(heard_at) > self.config.rtp_timeout;
+        if silent && !bridge.silence_told {
+            self.news.tell(MediaEvent::Silent { leg: leg.id });
+        }
+        bridge.silence_told = silent;
+    }
+
+    /// Gives away what is recorded up to now; another process goes on with it.
+    fn leave(&mut self) {
+        self.now = clock::now();
+        for (_, recording) in std::mem::take(&mut self.recordings) {
+            recording.leave(self.now, &self.recorder);
+        }
     }
 
     /// Seals what is recorded and closes every leg.
@@ -568,6 +672,11 @@ impl<E: Fn(MediaEvent)> Worker<E> {
     }
 }
 
+/// Whole frames of a recording from its start to `now`.
+fn frames_between(started: Timestamp, now: Timestamp) -> u64 {
+    (now.since(started).as_micros() / 125) as u64
+}
+
 fn rtp_token(slot: usize) -> Token {
     Token(2 * slot + 1)
 }
@@ -576,8 +685,13 @@ fn rtcp_token(slot: usize) -> Token {
     Token(2 * slot + 2)
 }
 
-fn send(socket: &UdpSocket, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
-    match socket.send_to(packet, to) {
+/// Over a leg's RTP socket; a leg that has none yet loses the packet.
+fn send(sockets: Option<&Sockets>, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
+    let Some(Sockets { rtp, .. }) = sockets else {
+        tally.lost += 1;
+        return;
+    };
+    match rtp.send_to(packet, to) {
         Ok(_) => tally.packets_out += 1,
         Err(error) => {
             tally.lost += 1;

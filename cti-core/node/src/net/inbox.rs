@@ -58,6 +58,20 @@ impl Inbox {
         self.other.send(input).await.is_ok()
     }
 
+    /// Anything else from a thread of its own, which waits for its place. False when the switch is gone.
+    pub fn send_blocking(&self, input: Input) -> bool {
+        self.other.blocking_send(input).is_ok()
+    }
+
+    /// Anything else from a thread that must not wait and can try again: given back where the queue is full. What the switch
+    /// is no longer there for counts as taken.
+    pub fn offer(&self, input: Input) -> Result<(), Input> {
+        match self.other.try_send(input) {
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => Ok(()),
+            Err(mpsc::error::TrySendError::Full(input)) => Err(input),
+        }
+    }
+
     /// Anything else from a thread that must not wait; counted and logged where it is lost.
     pub fn try_send(&self, input: Input) {
         if let Err(mpsc::error::TrySendError::Full(_)) = self.other.try_send(input) {

@@ -240,8 +240,12 @@ impl Engine {
         else {
             return;
         };
-        if let Err(reason) = &result {
-            self.alarm(now, &tenant, "recording_failed", format!("A recording failed: {reason}."));
+        let failure = match &result {
+            Ok(file) => file.incomplete.as_ref().map(|reason| format!("A recording ended early: {reason}.")),
+            Err(reason) => Some(format!("A recording failed: {reason}.")),
+        };
+        if let Some(message) = failure {
+            self.alarm(now, &tenant, "recording_failed", message);
             self.recording_lost(id, recording);
         }
         self.fact(Fact::RecordingEnded { tenant, call: id, recording, result, gaps });

@@ -478,6 +478,7 @@ impl World {
                 channels: 2,
                 bytes: 44 + 32 * duration_ms,
                 sha256: "0".repeat(64),
+                incomplete: None,
             };
             MediaEvent::RecordingSealed { recording, file }
         };
