@@ -1,8 +1,8 @@
 use std::future::Future;
+use std::sync::OnceLock;
 
 use zongji_sql::Store;
-
-use crate::postgres;
+use zongji_tests::postgres;
 
 /// Runs `test` on a new SQLite file and on a new PostgreSQL database.
 pub fn both<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
@@ -14,11 +14,17 @@ pub fn both<F: Future<Output = ()>>(test: impl Fn(Store) -> F) {
         test(store.clone()).await;
         store.close().await;
 
-        let database = postgres::fresh_database();
+        let database = fresh_database();
         let store = Store::connect(&database).await.expect("PostgreSQL opens");
         test(store.clone()).await;
         store.close().await;
     });
+}
+
+/// The URL of a database that nobody used before, on the run's one server.
+pub fn fresh_database() -> String {
+    static SERVER: OnceLock<postgres::Server> = OnceLock::new();
+    SERVER.get_or_init(postgres::start).fresh_database()
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {

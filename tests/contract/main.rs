@@ -6,7 +6,7 @@ mod cases;
 mod customers;
 mod db;
 mod people;
-mod postgres;
+
 mod schema;
 
 use std::collections::BTreeMap;

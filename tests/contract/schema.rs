@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::Row as _;
 use zongji_sql::Store;
 
-use crate::{both, db, postgres};
+use crate::{both, db};
 
 /// Table to column to (type by meaning, may be null).
 type Tables = BTreeMap<String, BTreeMap<String, (&'static str, bool)>>;
@@ -88,7 +88,7 @@ fn both_databases_have_the_same_tables_columns_and_indexes() {
     db::runtime().block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
         let sqlite = Store::connect(&format!("sqlite:{}/a.db", folder.path().display())).await.expect("SQLite");
-        let postgres = Store::connect(&postgres::fresh_database()).await.expect("PostgreSQL");
+        let postgres = Store::connect(&db::fresh_database()).await.expect("PostgreSQL");
         let (Store::Sqlite { read, .. }, Store::Postgres(pool)) = (&sqlite, &postgres) else { panic!("the two kinds") };
         let (left, right) = (sqlite_tables(read).await, postgres_tables(pool).await);
         assert!(left.len() > 15, "{} tables", left.len());

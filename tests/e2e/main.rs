@@ -5,6 +5,7 @@ mod answered;
 mod bad_input;
 mod browser;
 mod desk;
+mod outage;
 mod registered;
 mod server;
 mod sipp;

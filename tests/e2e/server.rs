@@ -37,6 +37,8 @@ pub struct Ports {
     pub http: u16,
     pub metrics: u16,
     pub rtp: u16,
+    /// So many RTP and RTCP ports from `rtp` up.
+    pub rtp_len: u16,
     /// Where SIP listens.
     pub listen: &'static str,
     /// Free for the test's own phones and callers: `free .. free + 80`.
@@ -44,7 +46,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Block `n` of the range 17000-17999; RTP is 100 ports from 24000 up.
+    /// Block `n` of the range 17000-17999; RTP is 200 ports from 24000 up.
     pub fn block(n: u16) -> Self {
         let base = 17_000 + n * 100;
         Self {
@@ -52,6 +54,7 @@ impl Ports {
             http: base + 1,
             metrics: base + 2,
             rtp: 24_000 + n * 200,
+            rtp_len: 200,
             listen: "127.0.0.1",
             free: base + 10,
         }
@@ -63,17 +66,23 @@ pub const PASSWORD: &str = "correct horse battery staple";
 impl Server {
     /// Starts on `ports` with the tenant file's text; `files` (path below the tenant's folder, text) lie beside it.
     pub async fn start(ports: Ports, tenant: &str, files: &[(&str, &str)]) -> Result<Self> {
+        Self::start_on(ports, None, tenant, files).await
+    }
+
+    /// The same on a database of its own; without one the records are in the data's folder.
+    pub async fn start_on(ports: Ports, database: Option<&str>, tenant: &str, files: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let Ports { sip, http, metrics, rtp, listen, .. } = ports;
+        let Ports { sip, http, metrics, rtp, rtp_len, listen, .. } = ports;
         let data = dir.path().join("data");
+        let embedded = format!("sqlite:{}/zongji.db", data.display());
+        let database = database.unwrap_or(&embedded);
         std::fs::write(
             dir.path().join("zongji.toml"),
             format!(
                 "[node]\ndrain_s = 0\n[http]\nlisten = \"127.0.0.1:{http}\"\n[sip]\nudp = [\"{listen}:{sip}\"]\ntcp = [\"{listen}:{sip}\"]\n\
                  [media]\nrtp_ports = \"{rtp}-{}\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
-                 [database]\nurl = \"sqlite:{}/zongji.db\"\n[recordings]\nstore = \"file:{}/recordings\"\n",
-                rtp + 199,
-                data.display(),
+                 [database]\nurl = \"{database}\"\n[recordings]\nstore = \"file:{}/recordings\"\n",
+                rtp + rtp_len - 1,
                 data.display()
             ),
         )?;
@@ -92,8 +101,7 @@ impl Server {
                 &["user", "add", "--tenant", &id, "--name", name, "--role", role, "--password-file", "password"],
             )?;
         }
-        let log = std::fs::File::create(dir.path().join("serve.log"))?;
-        let child = command(dir.path(), &["serve"]).stdout(Stdio::null()).stderr(log).spawn()?;
+        let child = serve(dir.path())?;
         let client = reqwest::Client::builder().cookie_store(true).timeout(Duration::from_secs(10)).build()?;
         let mut server = Self { child, dir, ports, http: client, admin: String::new() };
         server.wait_ready().await?;
@@ -162,6 +170,26 @@ impl Server {
                 bail!("{path} is still {value:#} after {time:?}; log: {}", self.log());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Every row of history, once there are as many as there were calls or some seconds are over.
+    pub async fn all_calls(&self, expected: usize) -> Result<Vec<Value>> {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let (mut rows, mut after) = (Vec::new(), String::new());
+            loop {
+                let page = self.get(&format!("/api/v1/calls?limit=1000{after}")).await?;
+                rows.extend(page["items"].as_array().context("items")?.iter().cloned());
+                match page["next"].as_str() {
+                    Some(next) => after = format!("&after={next}"),
+                    None => break,
+                }
+            }
+            if rows.len() >= expected || Instant::now() > until {
+                return Ok(rows);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -234,6 +262,12 @@ fn command(dir: &Path, args: &[&str]) -> Command {
         .arg(dir.join("data"))
         .current_dir(dir);
     command
+}
+
+/// The server's log goes on over its restarts.
+fn serve(dir: &Path) -> Result<Child> {
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("serve.log"))?;
+    Ok(command(dir, &["serve"]).stdout(Stdio::null()).stderr(log).spawn()?)
 }
 
 /// Runs a command of the program to its end; its output, or an error with it.

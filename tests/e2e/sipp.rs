@@ -24,6 +24,19 @@ pub struct Caller<'a> {
     pub tcp: bool,
 }
 
+/// A SIPp's own ports: SIP's, and the first of its media's, two for each call at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    pub sip: u16,
+    pub media: u16,
+}
+
+impl From<u16> for Place {
+    fn from(sip: u16) -> Self {
+        Self { sip, media: sip + 2_000 }
+    }
+}
+
 pub struct Sipp {
     child: Child,
     dir: PathBuf,
@@ -31,7 +44,7 @@ pub struct Sipp {
 }
 
 impl Sipp {
-    pub fn caller(dir: &Path, name: &str, port: u16, server: u16, caller: &Caller<'_>) -> Result<Self> {
+    pub fn caller(dir: &Path, name: &str, port: impl Into<Place>, server: u16, caller: &Caller<'_>) -> Result<Self> {
         let digit = caller.digit.map_or(String::new(), |(digit, after_ms)| {
             let file = match digit {
                 '*' => "star".to_owned(),
@@ -42,7 +55,10 @@ impl Sipp {
                 "<pause milliseconds=\"{after_ms}\"/><nop><action><exec play_pcap_audio=\"{DIGITS}/dtmf_2833_{file}.pcap\"/></action></nop>"
             )
         });
-        let scenario = include_str!("sipp/caller.xml").replace("DIGIT", &digit);
+        let mut scenario = include_str!("sipp/caller.xml").replace("DIGIT", &digit);
+        if caller.calls > 1 {
+            scenario = each_a_port(&scenario);
+        }
         let args = [
             format!("127.0.0.1:{server}"),
             "-s".into(),
@@ -63,22 +79,29 @@ impl Sipp {
     }
 
     /// A phone that rings `ring_ms` and answers every call until it is dropped.
-    pub fn phone(dir: &Path, name: &str, port: u16, ring_ms: u32, tone: &Path, tcp: bool) -> Result<Self> {
-        let scenario = include_str!("sipp/phone.xml").replace("RING", &ring_ms.to_string());
+    pub fn phone(dir: &Path, name: &str, port: impl Into<Place>, ring_ms: u32, tone: &Path, tcp: bool) -> Result<Self> {
+        let scenario = each_a_port(include_str!("sipp/phone.xml")).replace("RING", &ring_ms.to_string());
         let transport = if tcp { "t1" } else { "u1" };
         Self::spawn(dir, name, port, &scenario, tone, &["-t".into(), transport.into(), "-m".into(), "100000".into()])
     }
 
     /// Any scenario text, with further arguments.
-    pub fn spawn(dir: &Path, name: &str, port: u16, scenario: &str, tone: &Path, args: &[String]) -> Result<Self> {
-        let file = dir.join(format!("{name}.xml"));
+    pub fn spawn(
+        dir: &Path,
+        name: &str,
+        port: impl Into<Place>,
+        scenario: &str,
+        tone: &Path,
+        args: &[String],
+    ) -> Result<Self> {
+        let (file, place) = (dir.join(format!("{name}.xml")), port.into());
         // SIPp fills no key into `rtp_stream`.
         std::fs::write(&file, scenario.replace("TONE", &tone.to_string_lossy()))?;
         let log = std::fs::File::create(dir.join(format!("{name}.log")))?;
         let child = Command::new("sipp")
             .args(args)
-            .args(["-sf", &file.to_string_lossy(), "-i", "127.0.0.1", "-p", &port.to_string()])
-            .args(["-mp", &(port + 2_000).to_string()])
+            .args(["-sf", &file.to_string_lossy(), "-i", "127.0.0.1", "-p", &place.sip.to_string()])
+            .args(["-mp", &place.media.to_string()])
             .args(["-nostdin", "-trace_err", "-error_file", &dir.join(format!("{name}.err")).to_string_lossy()])
             .current_dir(dir)
             .stdin(Stdio::null())
@@ -107,6 +130,11 @@ impl Sipp {
         let text = std::fs::read_to_string(self.dir.join(format!("{}.err", self.name))).unwrap_or_default();
         text.chars().take(3_000).collect()
     }
+}
+
+/// Streams from a port of each call's own, which its offer or answer names. (Captures are always played from the common one.)
+fn each_a_port(scenario: &str) -> String {
+    scenario.replace("[media_port]", "[rtpstream_audio_port]")
 }
 
 impl Drop for Sipp {

@@ -1,0 +1,90 @@
+//! The records' database goes away in the middle of calls: no call fails, and history is whole afterwards.
+//!
+//! `ZONGJI_OUTAGE_S=60` is the long run; without it the database is away for 8 seconds.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Executor};
+use zongji_tests::postgres;
+
+use crate::answered::{MENU, contact_agent, tenant};
+use crate::server::{Ports, Server, machine};
+use crate::sipp::{Caller, Place, Sipp};
+use crate::sound::tone;
+
+const CALLS_PER_S: u32 = 20;
+/// Before the outage and after it calls come as well.
+const BESIDE_S: u32 = 5;
+const TALK_MS: u32 = 1_500;
+/// Each call keeps an agent for talk and wrap-up, 2.5 s.
+const AGENTS: u32 = 80;
+
+fn outage() -> Duration {
+    let seconds = std::env::var("ZONGJI_OUTAGE_S").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(8))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_go_on_while_the_database_file_is_locked() -> Result<()> {
+    let _machine = machine().await;
+    calls_while_away(14, None).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_go_on_while_postgresql_is_stopped() -> Result<()> {
+    let _machine = machine().await;
+    let mut postgres = tokio::task::block_in_place(postgres::start);
+    calls_while_away(15, Some(&mut postgres)).await
+}
+
+async fn calls_while_away(block: u16, mut postgres: Option<&mut postgres::Server>) -> Result<()> {
+    let ports = Ports { rtp: 27_000, rtp_len: 1_000, ..Ports::block(block) };
+    let agents = (0..AGENTS).map(|n| contact_agent(&(1_000 + n).to_string(), ports.free, "")).collect::<String>();
+    let database = postgres.as_ref().map(|postgres| postgres.fresh_database());
+    let tenant = tenant(&agents).replace("record = true", "record = false");
+    let server = Server::start_on(ports, database.as_deref(), &tenant, &[("main.toml", MENU)]).await?;
+    let dir = server.dir.path();
+    let tone = tone(dir, 440)?;
+    let _phones = Sipp::phone(dir, "phones", Place { sip: ports.free, media: 28_500 }, 0, &tone, false)?;
+    let calls = CALLS_PER_S * (outage().as_secs() as u32 + 2 * BESIDE_S);
+    let caller = Caller {
+        did: "4001001001",
+        number: "13800138000",
+        digit: None,
+        hangup_ms: TALK_MS,
+        calls,
+        rate: CALLS_PER_S,
+        tone: &tone,
+        tcp: false,
+    };
+    let place = Place { sip: ports.free + 1, media: 30_000 };
+    let mut callers = Sipp::caller(dir, "callers", place, ports.sip, &caller)?;
+    tokio::time::sleep(Duration::from_secs(u64::from(BESIDE_S))).await;
+    match &mut postgres {
+        Some(postgres) => {
+            tokio::task::block_in_place(|| postgres.stop());
+            tokio::time::sleep(outage()).await;
+            tokio::task::block_in_place(|| postgres.start_again());
+        }
+        None => {
+            let file = server.path("data/zongji.db");
+            let mut other = SqliteConnectOptions::new().filename(file).connect().await?;
+            other.execute("BEGIN EXCLUSIVE").await?;
+            tokio::time::sleep(outage()).await;
+            other.execute("ROLLBACK").await?;
+        }
+    }
+    tokio::task::block_in_place(|| callers.finish(Duration::from_secs(60)))?;
+    server.until_idle().await?;
+    let rows = server.all_calls(calls as usize).await?;
+    let ids: BTreeSet<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
+    ensure!(rows.len() == calls as usize && ids.len() == rows.len(), "{} rows of {calls} calls", rows.len());
+    ensure!(rows.iter().all(|row| row["outcome"] == "answered"), "every call was answered");
+    let talked = |row: &serde_json::Value| row["talk_ms"].as_u64().is_some_and(|ms| ms >= u64::from(TALK_MS) - 200);
+    let short: Vec<_> = rows.iter().filter(|row| !talked(row)).collect();
+    ensure!(short.is_empty(), "every call talked: {short:#?}");
+    Ok(())
+}

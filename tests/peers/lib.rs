@@ -1,0 +1,3 @@
+//! What more than one test binary starts beside the program.
+
+pub mod postgres;
