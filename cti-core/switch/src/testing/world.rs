@@ -84,6 +84,9 @@ enum Due {
     Input(Box<Input>),
 }
 
+/// Told of each input after it was handled, with the facts that came of it.
+pub type Tap = Box<dyn FnMut(&Engine, Timestamp, &Input, &[(Timestamp, Fact)])>;
+
 pub struct World {
     pub now: Timestamp,
     pub engine: Engine,
@@ -103,7 +106,8 @@ pub struct World {
     pub sent: BTreeMap<SocketAddr, bytes::Bytes>,
     /// Checks the engine's invariants after each input.
     pub checked: bool,
-    config: EngineConfig,
+    pub tap: Option<Tap>,
+    pub config: EngineConfig,
     inputs: u64,
     due: BTreeMap<(Timestamp, u64), Due>,
     order: u64,
@@ -153,6 +157,7 @@ impl World {
             media: Vec::new(),
             sent: BTreeMap::new(),
             checked: true,
+            tap: None,
             due: BTreeMap::new(),
             order: 0,
             commands: 0,
@@ -272,9 +277,13 @@ impl World {
         if self.settings.snapshot_every > 0 && self.inputs.is_multiple_of(self.settings.snapshot_every) {
             self.read_back();
         }
+        let told = self.tap.is_some().then(|| (input.clone(), self.facts.len()));
         self.engine.handle(self.now, input);
         while let Some(effect) = self.engine.poll_effect() {
             self.carry_out(effect);
+        }
+        if let (Some(tap), Some((input, facts))) = (&mut self.tap, told) {
+            tap(&self.engine, self.now, &input, &self.facts[facts..]);
         }
         if self.checked
             && let Err(broken) = self.engine.check_invariants(self.now)
