@@ -1,5 +1,6 @@
 //! Call history folded from the journal's facts. Facts of one call may come in any order; a fact applied twice changes nothing.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use cti_base::TenantId;
@@ -58,14 +59,14 @@ pub async fn position(store: &Store, journal: &str) -> Result<Option<u64>> {
 
 /// Applies a journal's facts (in order of seq, at most `BATCH_MAX`) and the position in one transaction. Facts up to the stored
 /// position are skipped. Gives the number applied.
-pub async fn apply(store: &Store, journal: &str, facts: &[FactRecord]) -> Result<usize> {
+pub async fn apply<F: Borrow<FactRecord> + Sync>(store: &Store, journal: &str, facts: &[F]) -> Result<usize> {
     check_text("journal", journal, JOURNAL_LEN_MAX, false)?;
-    let Some(last) = facts.iter().map(|f| f.seq).max() else { return Ok(0) };
+    let Some(last) = facts.iter().map(|f| f.borrow().seq).max() else { return Ok(0) };
     let mut tx = store.begin().await?;
     let row = tx.one(&POSITION, args![journal]).await?;
     let done = row.map(|row| row.of("projections", "name").int("seq")).transpose()?;
     let mut applied = 0;
-    for record in facts.iter().filter(|f| done.is_none_or(|done| f.seq > done)) {
+    for record in facts.iter().map(Borrow::borrow).filter(|f: &&FactRecord| done.is_none_or(|done| f.seq > done)) {
         apply_one(&mut tx, record).await?;
         applied += 1;
     }

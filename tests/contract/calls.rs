@@ -195,7 +195,7 @@ fn facts_applied_again_change_nothing() {
             calls::list(&store, &acme(), &CallFilter::default(), &Page::default()).await.expect("listed").items.len(),
             1
         );
-        assert_eq!(projector::apply(&store, JOURNAL, &[]).await.expect("nothing"), 0);
+        assert_eq!(projector::apply::<FactRecord>(&store, JOURNAL, &[]).await.expect("nothing"), 0);
         assert_eq!(projector::position(&store, "b").await.expect("asked"), None, "another journal");
         projector::skip(&store, JOURNAL, 200).await.expect("skipped");
         projector::skip(&store, JOURNAL, 150).await.expect("no way back");
