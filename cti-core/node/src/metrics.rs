@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -17,6 +18,8 @@ use prometheus::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+
+use crate::journal::JournalCounters;
 
 /// What everyone reads of the switch: each tenant's live state, published, never queried.
 pub type LiveWatch = watch::Receiver<Arc<BTreeMap<TenantId, Arc<Live>>>>;
@@ -66,11 +69,26 @@ pub struct Metrics {
     sip_out: Arc<[IntCounter]>,
     pub sip_rejected_total: IntCounterVec,
     pub journal_lag_seconds: Gauge,
+    journal: Arc<JournalMetrics>,
     /// Inputs that found their queue to the switch full, by queue.
     pub inputs_dropped_total: IntCounterVec,
     pub frames_refused_total: IntCounterVec,
     /// The label values in use by the gauges, so that what is gone is set to nought.
     seen: Arc<std::sync::Mutex<Seen>>,
+}
+
+/// The journal's figures, as its threads count them.
+struct JournalMetrics {
+    groups_total: IntCounter,
+    bytes_total: IntCounter,
+    snapshots_total: IntCounter,
+    snapshot_bytes: IntGauge,
+    errors_total: IntCounter,
+    cut_groups_total: IntCounter,
+    undurable: IntGauge,
+    undurable_groups_total: IntCounter,
+    waits_total: IntCounter,
+    lost_facts_total: IntCounter,
 }
 
 #[derive(Default)]
@@ -151,6 +169,7 @@ impl Metrics {
                 &registry,
                 Gauge::new("zongji_journal_lag_seconds", "Age of the oldest fact that is not in the journal yet")?,
             )?,
+            journal: Arc::new(JournalMetrics::new(&registry)?),
             inputs_dropped_total: counters(
                 &registry,
                 "zongji_inputs_dropped_total",
@@ -179,6 +198,20 @@ impl Metrics {
         raise(&self.rtp_in, packets_in);
         raise(&self.rtp_out, packets_out);
         raise(&self.rtp_lost_total, lost);
+    }
+
+    pub fn observe_journal(&self, counted: &JournalCounters) {
+        let (journal, load) = (&self.journal, |counter: &AtomicU64| counter.load(Ordering::Relaxed));
+        raise(&journal.groups_total, load(&counted.groups));
+        raise(&journal.bytes_total, load(&counted.bytes));
+        raise(&journal.snapshots_total, load(&counted.snapshots));
+        journal.snapshot_bytes.set(i64::try_from(load(&counted.snapshot_bytes)).unwrap_or(i64::MAX));
+        raise(&journal.errors_total, load(&counted.errors));
+        raise(&journal.cut_groups_total, load(&counted.cut_groups));
+        journal.undurable.set(i64::from(load(&counted.undurable_since) > 0));
+        raise(&journal.undurable_groups_total, load(&counted.undurable_groups));
+        raise(&journal.waits_total, load(&counted.waits));
+        raise(&journal.lost_facts_total, load(&counted.lost_facts));
     }
 
     /// The recorder's own counts, as they stand.
@@ -236,6 +269,34 @@ async fn scrape(State((metrics, live, refresh)): State<(Metrics, LiveWatch, Refr
     metrics.observe_live(&now);
     refresh(&metrics);
     ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics.render())
+}
+
+impl JournalMetrics {
+    fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| registered(registry, IntCounter::new(name, help)?);
+        let gauge = |name: &str, help: &str| registered(registry, IntGauge::new(name, help)?);
+        Ok(Self {
+            groups_total: counter("zongji_journal_groups_total", "Groups of inputs and facts written")?,
+            bytes_total: counter("zongji_journal_bytes_total", "Bytes of inputs, facts and snapshots written")?,
+            snapshots_total: counter("zongji_journal_snapshots_total", "Snapshots of the switch written")?,
+            snapshot_bytes: gauge("zongji_journal_snapshot_bytes", "Size of the last snapshot")?,
+            errors_total: counter("zongji_journal_errors_total", "Writes of the journal that failed")?,
+            cut_groups_total: counter(
+                "zongji_journal_cut_groups_total",
+                "Groups at the journal's end that were lost or broken at the start",
+            )?,
+            undurable: gauge("zongji_journal_undurable", "1 while calls go on without the journal")?,
+            undurable_groups_total: counter(
+                "zongji_journal_undurable_groups_total",
+                "Groups whose effects went out before they were on disk",
+            )?,
+            waits_total: counter(
+                "zongji_journal_waits_total",
+                "Times that the switch took no input until the journal had room",
+            )?,
+            lost_facts_total: counter("zongji_journal_lost_facts_total", "Facts lost because too many waited")?,
+        })
+    }
 }
 
 /// A counter that follows someone else's.

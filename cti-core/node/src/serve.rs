@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use agent_gateway::{GatewayConfig, Hub};
 use anyhow::{Context, anyhow, bail};
+use cti_switch::Input;
 use cti_switch::config::Tenant;
 use cti_switch::limits::TENANTS_MAX;
-use cti_switch::{Engine, Input};
 use recordings::{Recorder, RecorderThread};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,12 +21,13 @@ use zongji_sql::Store;
 use crate::admin::{self, Answer, Request, control};
 use crate::config::Setup;
 use crate::journal::projector;
+use crate::journal::take_up::take_up;
 use crate::journal::{self, Journal};
 use crate::lookup::LookUps;
 use crate::metrics::{self, LiveWatch, Metrics};
 use crate::net::inbox::{Inbox, inbox};
 use crate::net::tcp::Tcp;
-use crate::switch_task::{self, Hands, Published};
+use crate::switch_task::{self, Hands, Published, Ways};
 use crate::{data, wiring};
 
 /// How long calls that are hung up on at the end may take to be over.
@@ -97,7 +98,10 @@ impl Server {
         let (recorder, recorder_thread) = wiring::start_recorder(&setup, &inbox)?;
         let media = wiring::start_media(&setup, recorder.clone(), &inbox)?;
         let media_counters = media.counters();
-        let (appender, journal) = journal::open(&setup.journal(), setup.config.journal.durability).await?;
+        let mut opened = journal::open(&setup.journal(), setup.config.journal.durability, &key)?;
+        let engine_config = wiring::engine_config(&setup, &sockets, legs_max);
+        let (engine, taken_up) = take_up(&mut opened, engine_config, wiring::seed(&key)?)?;
+        let (appender, journal) = opened.start()?;
         let (progress, projecting) = projector::start(journal.clone(), store.clone(), CancellationToken::new());
 
         let (live_in, live) = watch::channel(Arc::new(BTreeMap::new()));
@@ -124,22 +128,19 @@ impl Server {
         if tenants.len() > TENANTS_MAX {
             bail!("the records hold {} tenants; one node serves at most {TENANTS_MAX}", tenants.len());
         }
+        if !taken_up.is_new {
+            inbox.send(Input::Restarted).await;
+        }
         for tenant in tenants {
             declare(&inbox, &lookups, tenant).await;
         }
 
-        let engine = Engine::new(wiring::engine_config(&setup, &sockets, legs_max), wiring::seed(&key)?);
-        let hands = Hands {
-            tcp: tcp.clone(),
-            media,
-            hub: hub.clone(),
-            lookups: lookups.clone(),
-            journal: appender,
-            metrics: metrics.clone(),
-        };
+        let hands =
+            Hands { tcp: tcp.clone(), media, hub: hub.clone(), lookups: lookups.clone(), metrics: metrics.clone() };
         let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
         let published = Published { live: live_in, idle: idle_in };
-        let switch = switch_task::spawn(engine, sockets.udp, inbox.clone(), outlet, hands, published, stop.clone())
+        let ways = Ways { sockets: sockets.udp, inbox: inbox.clone(), outlet };
+        let switch = switch_task::spawn(engine, appender, ways, hands, published, stop.clone())
             .context("the switch's thread could not start")?;
 
         let mut tasks = tokio::task::JoinSet::new();

@@ -1,9 +1,11 @@
-//! The one task that owns the engine: inputs in, effects carried out in order, deadlines kept, the live state published.
+//! The one task that owns the engine: inputs in, effects carried out in order once their inputs are in the journal, deadlines
+//! kept, the live state published.
 //!
 //! It runs on a thread of its own with a runtime of its own, in which SIP's datagrams are read too: between a datagram and
 //! the engine there is no other thread. It never awaits anything but its queues and its deadline.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::journal::Appender;
+use crate::journal::hold::Hold;
 use crate::lookup::LookUps;
 use crate::media_worker::MediaWorkers;
 use crate::metrics::Metrics;
@@ -31,6 +34,10 @@ use crate::net::udp::{Bound, Udp};
 const PUBLISH_EVERY: Duration = Duration::from_millis(100);
 /// Turns taken for what is left when the task is stopped.
 const LAST_TURNS_MAX: usize = 256;
+/// How long an end or a hand-over waits for the journal.
+const SETTLE_MAX: Duration = Duration::from_secs(2);
+/// What the program ends with when the switch panics.
+const EXIT_PANIC: i32 = 1;
 /// Inputs of each queue that are taken in one turn, before datagrams are read and deadlines looked at again.
 const TURN_INPUTS_MAX: usize = 64;
 
@@ -40,8 +47,14 @@ pub struct Hands {
     pub media: MediaWorkers,
     pub hub: Hub,
     pub lookups: LookUps,
-    pub journal: Appender,
     pub metrics: Metrics,
+}
+
+/// How inputs come in: SIP over UDP is read on the task's own thread.
+pub struct Ways {
+    pub sockets: Vec<Bound>,
+    pub inbox: Inbox,
+    pub outlet: Outlet,
 }
 
 /// What the task publishes: the live state, and whether no call is left.
@@ -52,23 +65,25 @@ pub struct Published {
 
 struct Task {
     engine: Engine,
+    hold: Hold,
     udp: Vec<Udp>,
     hands: Hands,
     outlet: Outlet,
     /// What carrying out an effect came to, for the engine.
     echoes: VecDeque<Input>,
     published: Published,
-    published_version: Option<u64>,
+    /// The engine's version, and whether the journal's alarm is on.
+    published_version: Option<(u64, bool)>,
     publish_from: Instant,
     stop: CancellationToken,
 }
 
-/// Starts the thread. It ends on `stop`; should it end otherwise, it cancels `stop` itself, so that all ends with it.
+/// Starts the thread. On `stop` it takes in what has come, writes a snapshot and ends; should it end otherwise, it cancels
+/// `stop` itself, so that all ends with it.
 pub fn spawn(
     engine: Engine,
-    sockets: Vec<Bound>,
-    inbox: Inbox,
-    outlet: Outlet,
+    journal: Appender,
+    ways: Ways,
     hands: Hands,
     published: Published,
     stop: CancellationToken,
@@ -76,12 +91,12 @@ pub fn spawn(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("switch".into()).spawn(move || {
         let _ends_all = stop.clone().drop_guard();
-        runtime.block_on(async move {
+        let task = async move {
             let mut udp = Vec::new();
-            for bound in sockets {
+            for bound in ways.sockets {
                 match Udp::new(bound) {
                     Ok(socket) => {
-                        tokio::spawn(socket.clone().read(inbox.clone(), hands.metrics.clone()));
+                        tokio::spawn(socket.clone().read(ways.inbox.clone(), hands.metrics.clone()));
                         udp.push(socket);
                     }
                     Err(error) => {
@@ -92,9 +107,10 @@ pub fn spawn(
             }
             let task = Task {
                 engine,
+                hold: Hold::new(journal),
                 udp,
                 hands,
-                outlet,
+                outlet: ways.outlet,
                 echoes: VecDeque::new(),
                 published,
                 published_version: None,
@@ -102,7 +118,12 @@ pub fn spawn(
                 stop,
             };
             task.run().await;
-        });
+        };
+        // The input that did it is not in the journal, so that the next process goes on from before it: the sooner the better.
+        if catch_unwind(AssertUnwindSafe(|| runtime.block_on(task))).is_err() {
+            tracing::error!("the switch ended by a panic: the program ends, to be started again");
+            std::process::exit(EXIT_PANIC);
+        }
     })
 }
 
@@ -112,12 +133,14 @@ impl Task {
         // What came in before the end is still taken in, so that its facts are kept.
         for _ in 0..LAST_TURNS_MAX {
             if !self.turn() {
-                return;
+                break;
             }
         }
+        self.settle().await;
     }
 
     async fn until_stopped(&mut self) {
+        let mut durable = self.hold.durable();
         while !self.stop.is_cancelled() {
             let worked = self.turn();
             self.publish();
@@ -125,12 +148,14 @@ impl Task {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let wake = self.next_wake();
+            let room = self.hold.has_room();
+            let wake = self.next_wake(room);
             let input = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                input = self.outlet.other.recv() => input,
-                input = self.outlet.sip.recv() => input,
+                Ok(()) = durable.changed() => continue,
+                input = self.outlet.other.recv(), if room => input,
+                input = self.outlet.sip.recv(), if room => input,
                 () = tokio::time::sleep_until(wake.unwrap_or_else(far).into()), if wake.is_some() => continue,
             };
             match input {
@@ -140,19 +165,56 @@ impl Task {
         }
     }
 
-    /// A deadline, then some of each queue: whatever floods one leaves the other its share. False when there was nothing.
+    /// Everything on disk, with a snapshot, and its effects out.
+    async fn settle(&mut self) {
+        let mut durable = self.hold.durable();
+        let until = tokio::time::Instant::now() + SETTLE_MAX;
+        let mut closed = false;
+        loop {
+            self.hold.turn(&self.engine);
+            self.carry_out_released();
+            if self.hold.is_empty() {
+                if closed {
+                    return;
+                }
+                closed = true;
+                self.hold.close(&self.engine);
+                continue;
+            }
+            let waited = tokio::time::timeout_at(until, durable.changed()).await;
+            if !matches!(waited, Ok(Ok(()))) {
+                tracing::error!(limit_s = SETTLE_MAX.as_secs(), "the journal did not take the last group in time");
+                return;
+            }
+        }
+    }
+
+    /// What is durable goes out; then a deadline, and some of each queue: whatever floods one leaves the other its share. False
+    /// when there was nothing.
     fn turn(&mut self) -> bool {
-        let mut worked = false;
-        if self.engine.poll_deadline().is_some_and(|at| at <= clock::now()) {
+        self.hold.turn(&self.engine);
+        let mut worked = self.carry_out_released();
+        for _ in 0..TURN_INPUTS_MAX {
+            let Some(input) = self.next_echo() else { break };
+            self.handle(input);
+            worked = true;
+        }
+        if self.hold.has_room() && self.engine.poll_deadline().is_some_and(|at| at <= clock::now()) {
             self.handle(Input::Tick);
             worked = true;
         }
         for _ in 0..TURN_INPUTS_MAX {
+            if !self.hold.has_room() {
+                break;
+            }
             let Ok(input) = self.outlet.other.try_recv() else { break };
             self.handle(input);
             worked = true;
         }
         for _ in 0..TURN_INPUTS_MAX {
+            if !self.hold.has_room() {
+                break;
+            }
             let Ok(input) = self.outlet.sip.try_recv() else { break };
             self.handle(input);
             worked = true;
@@ -160,18 +222,35 @@ impl Task {
         worked
     }
 
+    fn next_echo(&mut self) -> Option<Input> {
+        if self.hold.has_room() { self.echoes.pop_front() } else { None }
+    }
+
     fn handle(&mut self, input: Input) {
-        let mut next = Some(input);
-        while let Some(input) = next {
-            if let Input::Media(event) = &input {
-                self.measure_media(event);
+        if let Input::Media(event) = &input {
+            self.measure_media(event);
+        }
+        let now = clock::now();
+        self.hold.input(now, &input);
+        self.engine.handle(now, input);
+        while let Some(effect) = self.engine.poll_effect() {
+            if let Effect::Fact(Fact::CallEnded { record }) = &effect {
+                self.measure_call(record);
             }
-            self.engine.handle(clock::now(), input);
-            while let Some(effect) = self.engine.poll_effect() {
+            if let Some(effect) = self.hold.effect(now, effect) {
                 self.carry_out(effect);
             }
-            next = self.echoes.pop_front();
         }
+    }
+
+    /// Whether there was any.
+    fn carry_out_released(&mut self) -> bool {
+        let mut any = false;
+        while let Some(effect) = self.hold.released() {
+            self.carry_out(effect);
+            any = true;
+        }
+        any
     }
 
     fn carry_out(&mut self, effect: Effect) {
@@ -190,14 +269,8 @@ impl Task {
             Effect::Offer { tenant, agent, offer } => self.hands.hub.offer(&tenant, &agent, offer),
             Effect::Desk { tenant, agent, event } => self.hands.hub.deliver(&tenant, &agent, event),
             Effect::Reply { id, result } => self.hands.hub.reply(id, result),
-            Effect::Fact(fact) => {
-                if let Fact::CallEnded { record } = &fact {
-                    self.measure_call(record);
-                }
-                if let Err(error) = self.hands.journal.append(clock::now(), fact) {
-                    tracing::error!(%error, "a fact is lost");
-                }
-            }
+            // Facts are the journal's: none is released.
+            Effect::Fact(_) => {}
             Effect::Measure(measure) => self.measure(&measure),
         }
     }
@@ -260,23 +333,30 @@ impl Task {
 
     /// Publishes what changed, when its time has come.
     fn publish(&mut self) {
-        let is_idle = self.engine.is_idle();
+        let is_idle = self.engine.is_idle() && self.hold.is_empty();
         self.published.idle.send_if_modified(|idle| std::mem::replace(idle, is_idle) != is_idle);
-        let version = self.engine.live_version();
+        let version = (self.engine.live_version(), self.hold.is_undurable());
         if self.published_version == Some(version) || Instant::now() < self.publish_from {
             return;
         }
         self.published_version = Some(version);
         self.publish_from = Instant::now() + PUBLISH_EVERY;
-        let live = self.engine.live(clock::now()).into_iter().map(|(tenant, live)| (tenant, Arc::new(live))).collect();
+        let alarm = self.hold.alarm();
+        let with_alarm = |(tenant, mut live): (TenantId, Live)| {
+            live.alarms.extend(alarm.clone());
+            (tenant, Arc::new(live))
+        };
+        let live = self.engine.live(clock::now()).into_iter().map(with_alarm).collect();
         self.published.live.send_replace(Arc::new(live));
     }
 
-    fn next_wake(&self) -> Option<Instant> {
-        let unpublished = self.published_version != Some(self.engine.live_version());
+    /// Without `room` for an input no deadline is kept until the journal has caught up.
+    fn next_wake(&self, room: bool) -> Option<Instant> {
+        let version = (self.engine.live_version(), self.hold.is_undurable());
+        let unpublished = self.published_version != Some(version);
         let publish = unpublished.then_some(self.publish_from);
-        let deadline = self.engine.poll_deadline().map(clock::instant_of);
-        [publish, deadline].into_iter().flatten().min()
+        let deadline = self.engine.poll_deadline().filter(|_| room).map(clock::instant_of);
+        [publish, deadline, self.hold.wake()].into_iter().flatten().min()
     }
 }
 

@@ -166,6 +166,7 @@ pub fn refresher(media: Arc<MediaCounters>, recorder: &Recorder, progress: Progr
         metrics.observe_media(media.packets_in(), media.packets_out(), media.lost());
         metrics.observe_recordings(&recordings);
         metrics.journal_lag_seconds.set(progress.lag_seconds(clock::now()));
+        metrics.observe_journal(progress.journal());
     })
 }
 

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cti_base::Timestamp;
+use cti_switch::FactRecord;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zongji_sql::{Store, projector};
 
-use super::{Journal, KEPT};
+use super::{Journal, JournalCounters, KEPT};
 use crate::clock;
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -24,9 +25,15 @@ pub struct Progress {
     position: watch::Receiver<u64>,
     /// When the oldest fact known to be unprojected happened, in microseconds; 0 is none.
     oldest: Arc<AtomicU64>,
+    counters: Arc<JournalCounters>,
 }
 
 impl Progress {
+    /// The figures of the journal itself.
+    pub fn journal(&self) -> &JournalCounters {
+        &self.counters
+    }
+
     /// The seq of the last fact in the history.
     pub fn position(&self) -> watch::Receiver<u64> {
         self.position.clone()
@@ -44,7 +51,7 @@ impl Progress {
 /// Starts the task. It ends by itself when the journal is drained and projected, or at once when `stop` is cancelled.
 pub fn start(journal: Journal, store: Store, stop: CancellationToken) -> (Progress, tokio::task::JoinHandle<()>) {
     let (sender, position) = watch::channel(0);
-    let oldest = Arc::new(AtomicU64::new(0));
+    let (oldest, counters) = (Arc::new(AtomicU64::new(0)), journal.counters());
     let task = Projector { journal, store, position: sender, oldest: oldest.clone(), retry: RETRY_FIRST };
     let handle = tokio::spawn(async move {
         tokio::select! {
@@ -52,7 +59,7 @@ pub fn start(journal: Journal, store: Store, stop: CancellationToken) -> (Progre
             () = task.run() => {}
         }
     });
-    (Progress { position, oldest }, handle)
+    (Progress { position, oldest, counters }, handle)
 }
 
 struct Projector {
@@ -133,7 +140,7 @@ impl Projector {
     }
 
     /// A fact that no database takes must not keep back those after it.
-    async fn one_by_one(&self, journal: &str, facts: &[cti_switch::FactRecord]) -> zongji_sql::Result<()> {
+    async fn one_by_one(&self, journal: &str, facts: &[Arc<FactRecord>]) -> zongji_sql::Result<()> {
         for fact in facts {
             match projector::apply(&self.store, journal, std::slice::from_ref(fact)).await {
                 Ok(_) => {}

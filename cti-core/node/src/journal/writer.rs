@@ -1,143 +1,243 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc as threads;
 use std::time::Duration;
 
 use cti_base::Timestamp;
 use cti_switch::FactRecord;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
 
-use super::{GROUP_MAX, GROUP_WITHIN, Message};
+use super::checkpoint::Checkpointer;
+use super::mark::{Mark, Marked};
+use super::reader::Shared;
+use super::seal::{Kind, Sealer};
+use super::store::{self, Sealed, Store, StoreError};
+use super::{Group, JournalCounters};
+use crate::config::Durability;
 
-/// Facts deleted in one step, so that pruning never keeps new facts waiting for long.
-const PRUNE_STEP: i64 = 2_000;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
-const SCHEMA: &str = "\
-    CREATE TABLE IF NOT EXISTS facts (seq INTEGER PRIMARY KEY, at_us INTEGER NOT NULL, fact TEXT NOT NULL);\
-    CREATE TABLE IF NOT EXISTS journal (name TEXT NOT NULL, pruned INTEGER NOT NULL);\
-    INSERT INTO journal (name, pruned) SELECT lower(hex(randomblob(16))), 0 WHERE NOT EXISTS (SELECT 1 FROM journal);";
-/// After pruning there may be no fact left, and yet the numbers go on.
-const NAME_AND_LAST: &str = "SELECT name, max(pruned, COALESCE((SELECT MAX(seq) FROM facts), 0)) FROM journal";
-/// A group in one statement: an array of `[seq, at_us, fact]`.
-const APPEND: &str = "INSERT OR IGNORE INTO facts (seq, at_us, fact) \
-                      SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1)";
-const PRUNE: &str = "DELETE FROM facts WHERE seq IN \
-                     (SELECT seq FROM facts WHERE seq <= $1 AND at_us < $2 ORDER BY seq LIMIT $3)";
-const PRUNED: &str = "UPDATE journal SET pruned = max(pruned, $1)";
-
-/// Makes the tables and gives the journal's own name and last seq.
-pub(super) async fn prepare(connection: &mut SqliteConnection) -> sqlx::Result<(String, u64)> {
-    connection.execute(sqlx::raw_sql(SCHEMA)).await?;
-    let (name, last): (String, i64) = sqlx::query_as(NAME_AND_LAST).fetch_one(connection).await?;
-    Ok((name, last.unsigned_abs()))
+/// A group and where it stands.
+pub(super) struct Numbered {
+    pub number: u64,
+    pub fact_first: u64,
+    pub group: Group,
 }
 
-/// The writer's thread: until the inbox is closed and empty.
-pub(super) fn run(options: SqliteConnectOptions, messages: mpsc::Receiver<Message>, appended: watch::Sender<u64>) {
-    match tokio::runtime::Builder::new_current_thread().enable_time().build() {
-        Ok(runtime) => runtime.block_on(Writer { options, connection: None, appended }.write(messages)),
-        Err(error) => tracing::error!(%error, "the journal's thread has no runtime: facts are not kept"),
+/// Whoever waits for what is on disk.
+pub(super) struct Told {
+    /// The last group's number.
+    pub durable: watch::Sender<u64>,
+    /// The last fact's seq.
+    pub appended: watch::Sender<u64>,
+    pub shared: Arc<Shared>,
+}
+
+/// Where the journal is, for opening it again.
+pub(super) struct Files {
+    pub folder: PathBuf,
+    pub durability: Durability,
+    pub key: [u8; 32],
+    pub mark: Mark,
+}
+
+impl Files {
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(store::FILE)
     }
 }
 
 struct Writer {
-    options: SqliteConnectOptions,
-    /// `None` before the first group and after an error.
-    connection: Option<SqliteConnection>,
-    appended: watch::Sender<u64>,
+    /// `None` after an error.
+    store: Option<Store>,
+    sealer: Arc<Sealer>,
+    files: Files,
+    checkpointer: Checkpointer,
+    told: Told,
+    counters: Arc<JournalCounters>,
+    /// There may be groups to prune.
+    prune_groups: bool,
+    mark_failed: bool,
+}
+
+/// The writer's thread: until the inbox is closed and empty.
+pub(super) fn run(
+    store: Store,
+    files: Files,
+    checkpointer: Checkpointer,
+    groups: threads::Receiver<Numbered>,
+    told: Told,
+    counters: Arc<JournalCounters>,
+) {
+    let sealer = store.sealer.clone();
+    let mut writer = Writer {
+        store: Some(store),
+        sealer,
+        files,
+        checkpointer,
+        told,
+        counters,
+        prune_groups: true,
+        mark_failed: false,
+    };
+    while let Some(group) = writer.next(&groups) {
+        writer.append(group);
+    }
+    while writer.prune() {}
 }
 
 impl Writer {
-    async fn write(mut self, mut messages: mpsc::Receiver<Message>) {
-        let mut group = Vec::with_capacity(GROUP_MAX);
-        let mut received = Vec::with_capacity(GROUP_MAX);
-        while messages.recv_many(&mut received, GROUP_MAX).await > 0 {
-            let until = Instant::now() + GROUP_WITHIN;
-            while received.len() < GROUP_MAX {
-                let room = GROUP_MAX - received.len();
-                match timeout_at(until, messages.recv_many(&mut received, room)).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(_) => {}
-                }
+    /// Waits for the next group; prunes while there is none.
+    fn next(&mut self, groups: &threads::Receiver<Numbered>) -> Option<Numbered> {
+        loop {
+            match groups.try_recv() {
+                Ok(group) => return Some(group),
+                Err(threads::TryRecvError::Disconnected) => return None,
+                Err(threads::TryRecvError::Empty) if self.prune() => {}
+                Err(threads::TryRecvError::Empty) => return groups.recv().ok(),
             }
-            let mut prune = None;
-            for message in received.drain(..) {
-                match message {
-                    Message::Append(record) => group.push(record),
-                    Message::Prune { through, before } => prune = Some((through, before)),
-                }
-            }
-            self.append(&group).await;
-            group.clear();
-            if let Some((through, before)) = prune {
-                self.prune(through, before, &messages).await;
-            }
-        }
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "the journal was not closed cleanly; nothing written is lost");
         }
     }
 
-    /// Until it succeeds: facts are not thrown away because the disk is full for a minute. The bounded inbox is what gives.
-    async fn append(&mut self, group: &[FactRecord]) {
-        let Some(last) = group.last() else { return };
-        let rows: Vec<(u64, u64, String)> = group.iter().filter_map(row).collect();
-        let json = serde_json::to_string(&rows).unwrap_or_else(|_| "[]".into());
-        let mut retry = RETRY_FIRST;
-        loop {
-            let error = match self.connected().await {
-                Ok(connection) => match sqlx::query(APPEND).bind(&json).execute(connection).await {
-                    Ok(_) => break,
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            if retry == RETRY_FIRST {
-                tracing::error!(%error, facts = group.len(), "the journal can not be written: trying again until it can");
+    /// Until it succeeds: a full disk has room again some day. Meanwhile the switch knows what to do without.
+    fn append(&mut self, numbered: Numbered) {
+        let number = numbered.number;
+        let (sealed, records) = match self.seal(numbered) {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                self.counters.errors.fetch_add(1, Ordering::Relaxed);
+                return tracing::error!(%error, group = number, "a group of the journal can not be sealed and is lost");
             }
-            self.connection = None;
-            tokio::time::sleep(retry).await;
+        };
+        if self.told.shared.take_malformed() {
+            self.store = None;
+            self.make_anew();
+        }
+        let mut retry = RETRY_FIRST;
+        while let Err(error) = self.commit(&sealed) {
+            self.counters.errors.fetch_add(1, Ordering::Relaxed);
+            if retry == RETRY_FIRST {
+                tracing::error!(%error, "the journal can not be written: trying again until it can");
+            }
+            self.store = None;
+            if error.is_malformed() {
+                self.make_anew();
+            }
+            std::thread::park_timeout(retry);
             retry = (retry * 2).min(RETRY_MAX);
         }
         if retry > RETRY_FIRST {
             tracing::info!("the journal is written again");
         }
-        self.appended.send_replace(last.seq);
+        self.checkpointer.committed(Store::wal_pages());
+        self.mark(number, sealed.fact_last);
+        self.prune_groups |= sealed.snapshot.is_some();
+        if !records.is_empty() {
+            self.told.shared.push(records);
+            self.told.appended.send_replace(sealed.fact_last);
+        }
+        self.told.durable.send_replace(number);
+        self.count(&sealed);
     }
 
-    /// In steps, and only while no fact waits.
-    async fn prune(&mut self, through: u64, before: Timestamp, messages: &mpsc::Receiver<Message>) {
-        let bound = |v: u64| i64::try_from(v).unwrap_or(i64::MAX);
-        while messages.is_empty() {
-            let done = async {
-                let connection = self.connected().await?;
-                sqlx::query(PRUNED).bind(bound(through)).execute(&mut *connection).await?;
-                let step = sqlx::query(PRUNE).bind(bound(through)).bind(bound(before.as_micros())).bind(PRUNE_STEP);
-                step.execute(connection).await
-            };
-            match done.await {
-                Ok(done) if done.rows_affected() == PRUNE_STEP.unsigned_abs() => {}
-                Ok(_) => return,
-                Err(error) => return tracing::warn!(%error, "the journal was not pruned; it is tried again later"),
+    fn seal(&self, numbered: Numbered) -> std::io::Result<(Sealed, Vec<Arc<FactRecord>>)> {
+        let Numbered { number, fact_first, group } = numbered;
+        let records: Vec<Arc<FactRecord>> =
+            (fact_first..).zip(group.facts).map(|(seq, (at, fact))| Arc::new(FactRecord { seq, at, fact })).collect();
+        let sealed = Sealed {
+            number,
+            at: group.at,
+            gap: group.gap,
+            inputs: self.sealer.seal(Kind::Group, number, &group.inputs)?,
+            facts: records.iter().filter_map(|record| row(record)).collect(),
+            fact_last: fact_first + records.len() as u64 - 1,
+            snapshot: group.snapshot.map(|state| self.sealer.seal(Kind::Snapshot, number, &state)).transpose()?,
+        };
+        Ok((sealed, records))
+    }
+
+    fn commit(&mut self, sealed: &Sealed) -> Result<(), StoreError> {
+        let store = match &mut self.store {
+            Some(store) => store,
+            None => {
+                let files = &self.files;
+                self.store.insert(Store::open(&files.path(), files.durability, &files.key, Some(&self.sealer.journal))?)
+            }
+        };
+        Ok(store.commit(sealed)?)
+    }
+
+    /// SQLite can not make sense of the file any more.
+    fn make_anew(&mut self) {
+        let files = &self.files;
+        match super::make_anew(&files.folder, files.durability, &files.key, Some(&self.sealer.journal)) {
+            Ok(_aside) => {
+                self.checkpointer.reopen();
+                self.told.shared.file_replaced();
+            }
+            Err(error) => tracing::error!(%error, "a new journal can not be begun"),
+        }
+    }
+
+    fn mark(&mut self, group: u64, fact: u64) {
+        let marked = Marked { journal: self.sealer.journal.clone(), group, fact };
+        if let Err(error) = self.files.mark.write(&marked)
+            && !std::mem::replace(&mut self.mark_failed, true)
+        {
+            tracing::warn!(%error, "the journal's mark can not be written: a lost tail would not be told");
+        }
+    }
+
+    fn count(&self, sealed: &Sealed) {
+        let facts: usize = sealed.facts.iter().map(|(.., fact)| fact.len()).sum();
+        let snapshot = sealed.snapshot.as_ref().map_or(0, Vec::len);
+        self.counters.groups.fetch_add(1, Ordering::Relaxed);
+        self.counters.bytes.fetch_add((sealed.inputs.len() + facts + snapshot) as u64, Ordering::Relaxed);
+        if snapshot > 0 {
+            self.counters.snapshots.fetch_add(1, Ordering::Relaxed);
+            self.counters.snapshot_bytes.store(snapshot as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// One small step of what there is to prune; whether there may be more.
+    fn prune(&mut self) -> bool {
+        if self.prune_groups {
+            let more = self.step(Store::prune_groups);
+            self.prune_groups = more;
+            return more;
+        }
+        self.prune_facts_step()
+    }
+
+    fn prune_facts_step(&mut self) -> bool {
+        let Some((through, before)) = self.told.shared.to_prune() else { return false };
+        let more = self.step(|store| store.prune_facts(through, before));
+        if !more {
+            self.told.shared.pruned();
+        }
+        more
+    }
+
+    fn step(&mut self, step: impl FnOnce(&mut Store) -> rusqlite::Result<bool>) -> bool {
+        let Some(store) = &mut self.store else { return false };
+        match step(store) {
+            Ok(more) => {
+                self.checkpointer.committed(Store::wal_pages());
+                more
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the journal was not pruned; it is tried again later");
+                false
             }
         }
     }
-
-    async fn connected(&mut self) -> sqlx::Result<&mut SqliteConnection> {
-        if self.connection.is_none() {
-            self.connection = Some(self.options.connect().await?);
-        }
-        self.connection.as_mut().ok_or(sqlx::Error::WorkerCrashed)
-    }
 }
 
-fn row(record: &FactRecord) -> Option<(u64, u64, String)> {
+fn row(record: &FactRecord) -> Option<(u64, Timestamp, String)> {
     match serde_json::to_string(&record.fact) {
-        Ok(fact) => Some((record.seq, record.at.as_micros(), fact)),
+        Ok(fact) => Some((record.seq, record.at, fact)),
         Err(error) => {
             tracing::error!(%error, seq = record.seq, "a fact can not be written as JSON and is lost");
             None
