@@ -30,6 +30,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use cti_switch::Input;
+use cti_switch::config::Role;
+use cti_switch::live::Live;
 use tokio::sync::mpsc;
 use zongji_sql::Store;
 
@@ -60,19 +62,28 @@ pub struct GatewayConfig {
 pub(crate) struct App {
     store: Store,
     hub: Hub,
-    live: LiveWatch,
     auth: auth::Auth,
     recordings_root: PathBuf,
     ready: Arc<AtomicBool>,
 }
 
+impl App {
+    /// The tenant's state at this moment as its user may see it: an agent only their own calls.
+    pub(crate) fn live_of(&self, who: &auth::SignedIn) -> Option<Live> {
+        let mut live = self.hub.live(&who.tenant)?;
+        if who.role == Role::Agent {
+            live.calls.retain(|call| call.agent.as_ref().is_some_and(|agent| agent.as_str() == who.user));
+        }
+        Some(live)
+    }
+}
+
 /// The desks' hub and the HTTP service. Must be called within a tokio runtime. Fails where the system gives no randomness.
 pub fn build(config: GatewayConfig) -> Result<(Hub, Router), auth::PasswordError> {
-    let hub = Hub::new(config.inbox, config.live.clone(), config.observers);
+    let hub = Hub::new(config.inbox, config.live, config.observers);
     let app = Arc::new(App {
         store: config.store,
         hub: hub.clone(),
-        live: config.live,
         auth: auth::Auth::new(config.tls)?,
         recordings_root: config.recordings_root,
         ready: config.ready,

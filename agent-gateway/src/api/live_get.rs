@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use cti_switch::config::Role;
 use cti_switch::live::Live;
 
 use super::endpoint::{Access, Answer, Endpoint, Method};
@@ -22,10 +21,5 @@ pub const ENDPOINT: Endpoint = Endpoint {
 
 /// A tenant that the switch does not run has an empty state.
 pub async fn handler(State(app): State<Arc<App>>, who: SignedIn) -> Json<Live> {
-    let live = app.hub.live(&who.tenant);
-    let mut live = live.unwrap_or_else(|| Live { at_ms: crate::now_ms(), ..Live::default() });
-    if who.role == Role::Agent {
-        live.calls.retain(|call| call.agent.as_ref().is_some_and(|agent| agent.as_str() == who.user));
-    }
-    Json(live)
+    Json(app.live_of(&who).unwrap_or_else(|| Live { at_ms: crate::now_ms(), ..Live::default() }))
 }

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::extract::ws::Utf8Bytes;
 use cti_base::{AgentName, TenantId};
+use cti_switch::desk::Standing;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,8 @@ pub struct Desk {
     state: Mutex<DeskState>,
     /// Whether the switch was last told that a desktop is there; held while it is told, so that the last word is true.
     pub told_present: tokio::sync::Mutex<bool>,
+    /// Woken when the switch has said how things stand.
+    pub stands: tokio::sync::Notify,
 }
 
 #[derive(Default)]
@@ -34,6 +37,8 @@ pub struct DeskState {
     pub view: View,
     pub commands: CommandMemory,
     pub drafts_loaded: bool,
+    /// Whether the switch has said how things stand, so that the view holds all there is.
+    pub stands: bool,
     log: EventLog,
     sockets: Vec<Socket>,
     /// Whether a socket ever joined. Before that nobody can resume: an agent with only a phone costs no frame and no log.
@@ -95,7 +100,8 @@ pub struct Joined {
 
 impl Desk {
     pub fn new(tenant: TenantId, agent: AgentName) -> Self {
-        Self { tenant, agent, state: Mutex::default(), told_present: tokio::sync::Mutex::new(false) }
+        let (told_present, stands) = (tokio::sync::Mutex::new(false), tokio::sync::Notify::new());
+        Self { tenant, agent, state: Mutex::default(), told_present, stands }
     }
 
     /// Short: nothing is awaited under it. A panic under it is a bug that must not silence a desk, so poison is passed over.
@@ -126,8 +132,22 @@ impl DeskState {
         self.drop_old_drafts(now_ms);
     }
 
+    /// What the switch says of how things stand, as events where this desk did not know.
+    pub fn stand(&mut self, now_ms: u64, standing: Standing) {
+        for event in self.view.changes_to(standing) {
+            self.push(now_ms, Event::Switch(event), None);
+        }
+        self.stands = true;
+    }
+
     pub fn seq(&self) -> u64 {
         self.log.seq()
+    }
+
+    /// Bytes of events that are kept for a client that comes back.
+    #[cfg(test)]
+    pub fn bytes_kept(&self) -> usize {
+        self.log.bytes()
     }
 
     /// Adds a socket and decides who controls.

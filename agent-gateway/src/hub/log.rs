@@ -50,6 +50,11 @@ impl EventLog {
         self.seq
     }
 
+    #[cfg(test)]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The frames after event `seq`, or `None` where some are gone or `seq` is not from here: a snapshot is due.
     pub fn after(&self, seq: u64) -> Option<Vec<Utf8Bytes>> {
         let missed = usize::try_from(self.seq.checked_sub(seq)?).ok()?;

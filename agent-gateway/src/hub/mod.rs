@@ -39,6 +39,8 @@ pub type LiveWatch = watch::Receiver<Arc<BTreeMap<TenantId, Arc<Live>>>>;
 
 /// A command waits this long for a place in the switch's inbox, then is refused as `busy`.
 const INBOX_WAIT: Duration = Duration::from_secs(2);
+/// The first desk of an agent since the start waits this long for the switch to say how things stand.
+const STANDS_WITHIN: Duration = Duration::from_secs(2);
 /// Commands waiting for the switch's answer, all desks together.
 const PENDING_MAX: usize = 10_000;
 
@@ -97,7 +99,14 @@ impl Hub {
 
     /// One event of the switch for one agent, in order.
     pub fn deliver(&self, tenant: &TenantId, agent: &AgentName, event: desk::Event) {
-        self.desk(tenant, agent).lock().push(crate::now_ms(), Event::Switch(event), None);
+        let (desk, now_ms) = (self.desk(tenant, agent), crate::now_ms());
+        match event {
+            desk::Event::Standing(standing) => {
+                desk.lock().stand(now_ms, *standing);
+                desk.stands.notify_waiters();
+            }
+            event => desk.lock().push(now_ms, Event::Switch(event), None),
+        }
     }
 
     /// An offer: its frame goes to the agent's sockets, and `Input::OfferShown` to the switch once the controlling tab's is
@@ -168,6 +177,36 @@ impl Hub {
         self.0.desks.entry(key).or_insert_with(|| Arc::new(Desk::new(tenant.clone(), agent.clone()))).clone()
     }
 
+    /// Before the first desk of an agent joins: the switch is told, and says how things stand, so that the snapshot holds the
+    /// call that went on while nobody was here. A switch that does not say so in time leaves the desk to its events.
+    pub(crate) async fn arrive(&self, desk: &Desk) {
+        let stood = tokio::time::timeout(STANDS_WITHIN, async {
+            let stands = desk.stands.notified();
+            if desk.lock().stands || !self.knows_agent(desk).await {
+                return;
+            }
+            // Even if it was told: it may not have known the agent then.
+            let mut told = desk.told_present.lock().await;
+            *told = false;
+            self.tell_presence(desk, &mut told, true).await;
+            drop(told);
+            stands.await;
+        });
+        if stood.await.is_err() {
+            tracing::warn!(ws.tenant = %desk.tenant, ws.user = %desk.agent, "the switch has not said how a desk stands");
+        }
+    }
+
+    /// Whether the switch has such an agent. Waits until it has published anything at all.
+    async fn knows_agent(&self, desk: &Desk) -> bool {
+        let mut live = self.0.live.clone();
+        // Nobody reads from this receiver: to it, any published state is news.
+        if matches!(live.has_changed(), Ok(false)) && live.changed().await.is_err() {
+            return false;
+        }
+        self.agent_in_live(&desk.tenant, &desk.agent).is_some()
+    }
+
     /// Adds a socket to its desk. `drafts` are the records' where this is the first to bring them.
     pub(crate) fn join(
         &self,
@@ -199,6 +238,10 @@ impl Hub {
     pub(crate) async fn sync_presence(&self, desk: &Desk) {
         let mut told = desk.told_present.lock().await;
         let present = desk.lock().is_present();
+        self.tell_presence(desk, &mut told, present).await;
+    }
+
+    async fn tell_presence(&self, desk: &Desk, told: &mut bool, present: bool) {
         if *told == present {
             return;
         }

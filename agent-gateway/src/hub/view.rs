@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use cti_base::{CallId, OfferId};
-use cti_switch::desk::{self, AgentState, AgentView, CallState, CallView, OfferCreated, Pop};
+use cti_switch::desk::{self, AgentState, AgentView, CallState, CallView, OfferCreated, Pop, Standing};
 
 use crate::protocol::{Draft, Event, GatewayEvent, Snapshot};
 
@@ -55,6 +55,37 @@ impl View {
         }
     }
 
+    /// The events that make this view what the switch says: none where it knew all. What the switch does not name is over.
+    pub fn changes_to(&self, standing: Standing) -> Vec<desk::Event> {
+        let Standing { agent, offer, call, draining } = standing;
+        let mut events = Vec::new();
+        let is_call = |id: &CallId| call.as_ref().is_some_and(|call| call.call_id == *id);
+        for call_id in self.calls.keys().copied().filter(|id| !is_call(id)) {
+            events.push(desk::Event::WrapupEnded { call_id, incomplete: false });
+        }
+        let is_offer = |id: &OfferId| offer.as_ref().is_some_and(|offer| offer.offer_id == *id);
+        for OfferCreated { offer_id, call_id, .. } in self.offers.values().filter(|known| !is_offer(&known.offer_id)) {
+            let (offer_id, call_id, reason) = (*offer_id, *call_id, "gone".to_owned());
+            events.push(desk::Event::OfferWithdrawn { offer_id, call_id, reason });
+        }
+        if self.agent.as_ref() != Some(&agent) {
+            events.push(desk::Event::AgentState(agent));
+        }
+        if let Some(offer) = offer.filter(|offer| self.offers.get(&offer.offer_id) != Some(&**offer)) {
+            events.push(desk::Event::OfferCreated(offer));
+        }
+        if let Some(call) = call.filter(|call| self.calls.get(&call.call_id) != Some(&**call)) {
+            events.push(match call.ended_ms {
+                Some(_) => desk::Event::WrapupStarted(call),
+                None => desk::Event::CallConnected(call),
+            });
+        }
+        if draining && !self.draining {
+            events.push(desk::Event::Drain {});
+        }
+        events
+    }
+
     fn apply_switch(&mut self, event: &desk::Event) {
         match event {
             desk::Event::AgentState(agent) | desk::Event::AgentNextState(agent) => self.apply_agent(agent),
@@ -80,6 +111,8 @@ impl View {
             }
             desk::Event::Pop { call_id, pop } => self.apply_pop(*call_id, pop),
             desk::Event::Drain {} => self.draining = true,
+            // No frame: `changes_to` makes frames of it.
+            desk::Event::Standing(_) => {}
         }
     }
 

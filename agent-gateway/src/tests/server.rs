@@ -84,6 +84,8 @@ impl Server {
             observers,
         })
         .expect("built");
+        // A switch that has published knows its agents: these are none of them unless a test publishes them.
+        live.send_replace(Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         tokio::spawn(crate::serve(listener, router, std::future::pending()));

@@ -1,8 +1,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cti_switch::desk::{self, AgentState, CallState, Nack, NackCode};
-use cti_switch::live::{Live, QueueLive};
+use cti_switch::desk::{self, AgentState, AgentView, CallState, CallView, Nack, NackCode, OfferCreated, Standing};
+use cti_switch::live::{AgentLive, Alarm, Live, QueueLive};
 use cti_switch::{Input, Presence};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -12,6 +12,23 @@ use crate::hub::Observers;
 
 fn hello() -> Value {
     json!({ "proto": 1, "build": "test" })
+}
+
+fn agent_live(state: AgentState) -> AgentLive {
+    AgentLive {
+        name: agent(),
+        display: "王芳".into(),
+        state,
+        reason: None,
+        since_ms: 1,
+        call_id: None,
+        connection: "none".into(),
+        media: "ok".into(),
+    }
+}
+
+fn standing(agent: AgentView, offer: Option<Box<OfferCreated>>, call: Option<Box<CallView>>) -> desk::Event {
+    desk::Event::Standing(Box::new(Standing { agent, offer, call, draining: false }))
 }
 
 /// A desk whose arrival the switch was told of.
@@ -68,6 +85,54 @@ async fn a_desk_gets_a_snapshot_then_events_and_after_a_loss_what_it_missed() {
     resume["resume"]["epoch"] = json!("another start");
     let (_, again, snapshot) = client.desk(resume).await;
     assert!(again["resumed"] == false && snapshot.expect("a snapshot")["calls"].as_array().map(Vec::len) == Some(3));
+}
+
+#[tokio::test]
+async fn the_first_snapshot_after_a_start_holds_what_went_on_while_nobody_was_here() {
+    let mut server = Server::start().await;
+    server.publish("acme", Live { agents: vec![agent_live(AgentState::Talking)], ..Live::default() });
+    let client = server.client("acme", "agent").await;
+    let hub = server.hub.clone();
+    let (connected, told) = tokio::join!(client.desk(hello()), async {
+        let told = server.input().await;
+        // The switch takes its time; nobody is shown half of it.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let (agent_view, call) = (agent_view(AgentState::Talking, 7), call(1, CallState::Talking, 3));
+        hub.deliver(&tenant(), &agent(), standing(agent_view, None, Some(call)));
+        told
+    });
+    assert!(matches!(told, Input::DeskPresence { presence: Presence::Connected, .. }), "{told:?}");
+    let (mut socket, welcome, snapshot) = connected;
+    let snapshot = snapshot.expect("a snapshot");
+    assert_eq!((&snapshot["agent"]["state"], &snapshot["agent"]["ver"]), (&json!("talking"), &json!(7)));
+    assert_eq!(snapshot["calls"][0]["call_id"], json!(call_id(1).to_string()));
+    assert_eq!(snapshot["seq"], welcome["seq"]);
+
+    // A desk that knows all is told nothing; one that shows what is over is told that.
+    hub.deliver(
+        &tenant(),
+        &agent(),
+        standing(agent_view(AgentState::Talking, 7), None, Some(call(1, CallState::Talking, 3))),
+    );
+    hub.deliver(&tenant(), &agent(), standing(agent_view(AgentState::Ready, 8), Some(offer(2)), None));
+    let mut names = Vec::new();
+    for _ in 0..3 {
+        names.push(socket.receive().await["t"].clone());
+    }
+    assert_eq!(names, ["wrapup.ended", "agent.state", "offer.created"]);
+    hub.deliver(&tenant(), &agent(), standing(agent_view(AgentState::Ready, 8), None, None));
+    assert_eq!(socket.receive().await["t"], "offer.withdrawn");
+}
+
+#[tokio::test]
+async fn a_switch_that_does_not_say_how_things_stand_keeps_no_desk_waiting() {
+    let mut server = Server::start().await;
+    server.publish("acme", Live { agents: vec![agent_live(AgentState::Break)], ..Live::default() });
+    let client = server.client("acme", "agent").await;
+    let began = std::time::Instant::now();
+    let (_, _, snapshot) = desk(&mut server, &client).await;
+    assert!((1..5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    assert_eq!(snapshot.expect("a snapshot")["agent"]["state"], "break", "what is published is shown meanwhile");
 }
 
 #[tokio::test]
@@ -188,10 +253,14 @@ async fn a_desk_that_does_not_read_is_closed_and_resumes() {
     let (mut socket, welcome, _) = desk(&mut server, &client).await;
     let mut big = call(1, CallState::Talking, 1);
     big.pop.vars.insert("note".into(), "x".repeat(20_000));
-    let events = 1_000;
-    for _ in 0..events {
+    // A hundred megabytes, of which only what has a named limit is kept.
+    let events = 5_000;
+    for ver in 1..=events {
+        big.ver = ver;
         server.hub.deliver(&tenant(), &agent(), desk::Event::CallConnected(big.clone()));
     }
+    let kept = server.hub.desk(&tenant(), &agent()).lock().bytes_kept();
+    assert!(kept <= 8 * 1024 * 1024, "{kept} bytes are kept for one desk");
     assert!(matches!(server.input().await, Input::DeskPresence { presence: Presence::Disconnected, .. }));
     // What the network still holds comes, in order; then the close frame where it could be written.
     let mut last = 0;
@@ -212,13 +281,25 @@ async fn a_desk_that_does_not_read_is_closed_and_resumes() {
     };
     assert!(code == Some(4008) || code.is_none(), "{code:?}");
     assert!(last < events, "it was cut off after {last}");
+    // Too much was missed: the whole state comes instead.
     let mut resume = hello();
     resume["resume"] = json!({ "epoch": welcome["epoch"], "seq": last });
-    let (mut socket, again, snapshot) = client.desk(resume).await;
-    match again["resumed"] == true {
-        true => assert_eq!(socket.receive().await["seq"], json!(last + 1)),
-        false => assert_eq!(snapshot.expect("a snapshot")["seq"], json!(events)),
+    let (mut socket, again, snapshot) = client.desk(resume.clone()).await;
+    let snapshot = snapshot.expect("a snapshot");
+    assert_eq!((&again["resumed"], &snapshot["seq"]), (&json!(false), &json!(events)));
+    assert_eq!((&snapshot["calls"][0]["ver"], snapshot["calls"].as_array().map(Vec::len)), (&json!(events), Some(1)));
+    // A little was missed: that little comes.
+    for ver in events + 1..=events + 3 {
+        big.ver = ver;
+        server.hub.deliver(&tenant(), &agent(), desk::Event::CallConnected(big.clone()));
     }
+    assert_eq!(socket.receive().await["seq"], json!(events + 1));
+    drop(socket);
+    resume["resume"]["seq"] = json!(events + 1);
+    let (mut socket, again, _) = client.desk(resume).await;
+    assert_eq!(again["resumed"], true);
+    let missed = [socket.receive().await, socket.receive().await];
+    assert_eq!(missed.map(|frame| frame["d"]["ver"].clone()), [json!(events + 2), json!(events + 3)]);
 }
 
 #[tokio::test]
@@ -322,6 +403,25 @@ async fn live_comes_whole_then_as_changes() {
     server.publish("acme", Live { at_ms: 3, queues: vec![queue(7)], ..Live::default() });
     let silent = tokio::time::timeout(Duration::from_millis(1_200), futures_util::StreamExt::next(&mut socket.stream));
     assert!(silent.await.is_err(), "nothing more comes");
+}
+
+#[tokio::test]
+async fn alarms_are_for_those_who_can_do_something_about_them() {
+    let server = Server::start().await;
+    let alarm = |code: &str| Alarm { code: code.into(), message: "trouble".into(), since_ms: 5 };
+    let alarms = vec![alarm("journal"), alarm("recording_failed")];
+    server.publish("acme", Live { at_ms: 1, alarms, ..Live::default() });
+    let codes = [("supervisor", 2), ("admin", 2), ("qa", 1), ("agent", 0)];
+    for (user, count) in codes {
+        let client = server.client("acme", user).await;
+        let (mut socket, _, _) = client.desk(hello()).await;
+        socket.send(json!({ "id": "s", "t": "sub", "d": { "topic": "live" } })).await;
+        assert_eq!(socket.receive().await["t"], "ack");
+        let first = socket.receive().await;
+        let got = first["d"]["alarms"].as_array().expect("the first names all there are");
+        assert_eq!(got.len(), count, "{user}: {got:?}");
+        assert!(user != "qa" || got[0]["code"] == "recording_failed");
+    }
 }
 
 #[tokio::test]

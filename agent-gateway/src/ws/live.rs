@@ -1,30 +1,41 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::Utf8Bytes;
-use cti_base::{AgentName, QueueName, TenantId};
-use cti_switch::live::{AgentLive, Live, QueueLive};
+use cti_base::{AgentName, CallId, QueueName};
+use cti_switch::config::Role;
+use cti_switch::live::{AgentLive, CallLive, Live, QueueLive};
 
-use crate::hub::{self, LiveWatch, encode};
+use crate::App;
+use crate::auth::SignedIn;
+use crate::hub::encode;
 use crate::protocol::{LiveDelta, LiveFilter, Topic, TopicFrame};
 
 /// At most twice a second (desktop.md 7).
 pub const SEND_EVERY: Duration = Duration::from_millis(500);
 /// With nothing new, the time alone is sent this often.
 const TIME_EVERY: Duration = Duration::from_secs(2);
+/// What QA is told of: alarms whose code begins so.
+const OF_RECORDINGS: &str = "recording";
 
-/// Where the figures of a tenant come from.
+/// Where the figures of a tenant come from, and who sees them.
 pub struct Source {
-    pub live: LiveWatch,
-    pub tenant: TenantId,
+    pub app: Arc<App>,
+    pub who: SignedIn,
 }
 
 impl Source {
     /// Waits in whole seconds, so that they alone are not news more often than that.
     fn now(&self) -> Option<Live> {
-        let mut live = hub::live::now(&self.live, &self.tenant)?;
+        let mut live = self.app.live_of(&self.who)?;
         for queue in &mut live.queues {
             queue.longest_wait_ms -= queue.longest_wait_ms % 1_000;
+        }
+        match self.who.role {
+            Role::Supervisor | Role::Admin => {}
+            Role::Qa => live.alarms.retain(|alarm| alarm.code.starts_with(OF_RECORDINGS)),
+            Role::Agent => live.alarms.clear(),
         }
         Some(live)
     }
@@ -48,8 +59,11 @@ impl Subscription {
         let delta = self.delta(&live);
         let is_empty = delta.queues.is_empty()
             && delta.agents.is_empty()
+            && delta.calls.is_empty()
             && delta.gone_queues.is_empty()
-            && delta.gone_agents.is_empty();
+            && delta.gone_agents.is_empty()
+            && delta.gone_calls.is_empty()
+            && delta.alarms.is_none();
         let recent = self.sent.as_ref().is_some_and(|(at, _)| at.elapsed() < TIME_EVERY);
         if is_empty && !delta.full && recent {
             return None;
@@ -73,7 +87,15 @@ impl Subscription {
             |a: &AgentLive| &a.name,
             |name| self.wants_agent(name),
         );
-        LiveDelta { at_ms: live.at_ms, full: before.is_none(), queues, agents, gone_queues, gone_agents }
+        let (calls, gone_calls) = changed(
+            before.map(|l| l.calls.as_slice()),
+            &live.calls,
+            |c: &CallLive| &c.id,
+            |_: &CallId| self.filter.calls,
+        );
+        let alarms = before.is_none_or(|before| before.alarms != live.alarms).then(|| live.alarms.clone());
+        let (at_ms, full) = (live.at_ms, before.is_none());
+        LiveDelta { at_ms, full, queues, agents, calls, gone_queues, gone_agents, gone_calls, alarms }
     }
 
     fn wants_queue(&self, name: &QueueName) -> bool {
@@ -101,7 +123,26 @@ fn changed<T: Clone + PartialEq, N: Clone + Ord>(
 
 #[cfg(test)]
 mod tests {
+    use cti_base::{Rng, Timestamp};
+    use cti_switch::desk::{CallState, Direction};
+    use cti_switch::live::Alarm;
+
     use super::*;
+
+    fn call_live() -> CallLive {
+        CallLive {
+            id: CallId::new(Timestamp::from_millis(1), &mut Rng::from_number(1)),
+            state: CallState::Queued,
+            direction: Direction::Inbound,
+            from: "+8613800138000".into(),
+            to: "4001001000".into(),
+            queue: Some("a".into()),
+            agent: None,
+            node: None,
+            started_ms: 1,
+            since_ms: 1,
+        }
+    }
 
     fn queue(name: &str, waiting: u32) -> QueueLive {
         QueueLive {
@@ -132,8 +173,30 @@ mod tests {
     }
 
     #[test]
+    fn alarms_come_whole_when_one_comes_or_goes() {
+        let alarm = |code: &str| Alarm { code: code.into(), message: String::new(), since_ms: 1 };
+        let live = |alarms| Live { at_ms: 1, alarms, ..Live::default() };
+        let mut subscription = Subscription::new(LiveFilter::default());
+        assert_eq!(subscription.delta(&live(vec![])).alarms, Some(vec![]), "the first says that there is none");
+        subscription.sent = Some((Instant::now(), live(vec![alarm("a")])));
+        assert_eq!(subscription.delta(&live(vec![alarm("a")])).alarms, None);
+        assert_eq!(subscription.delta(&live(vec![alarm("a"), alarm("b")])).alarms.map(|all| all.len()), Some(2));
+        assert_eq!(subscription.delta(&live(vec![])).alarms, Some(vec![]));
+    }
+
+    #[test]
+    fn calls_come_only_where_they_are_asked_for() {
+        let live = Live { at_ms: 1, calls: vec![call_live()], ..Live::default() };
+        assert_eq!(Subscription::new(LiveFilter::default()).delta(&live).calls, []);
+        let mut subscription = Subscription::new(LiveFilter { calls: true, ..LiveFilter::default() });
+        assert_eq!(subscription.delta(&live).calls, [call_live()]);
+        subscription.sent = Some((Instant::now(), live));
+        assert_eq!(subscription.delta(&Live::default()).gone_calls, [call_live().id]);
+    }
+
+    #[test]
     fn a_filter_names_what_is_wanted() {
-        let filter = LiveFilter { queues: Some(vec!["b".into()]), agents: None };
+        let filter = LiveFilter { queues: Some(vec!["b".into()]), ..LiveFilter::default() };
         let delta =
             Subscription::new(filter).delta(&Live { queues: vec![queue("a", 0), queue("b", 0)], ..Live::default() });
         assert_eq!(delta.queues, [queue("b", 0)]);

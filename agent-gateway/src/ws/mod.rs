@@ -69,13 +69,15 @@ async fn run(app: Arc<App>, who: SignedIn, mut socket: WebSocket) {
     };
     let desk = app.hub.desk(&who.tenant, &AgentName::from(who.user.as_str()));
     let drafts = drafts::load(&app, &desk, &who).await;
+    if hello.control {
+        app.hub.arrive(&desk).await;
+    }
     let joined = app.hub.join(&desk, &hello, who.session.clone(), drafts);
     tracing::debug!(ws.tenant = %who.tenant, ws.user = %who.user, ws.build = %hello.build, "desk connected");
     app.hub.sync_presence(&desk).await;
 
     let (sink, stream) = socket.split();
-    let live = app.live.clone();
-    let subscription = live::Source { live, tenant: who.tenant.clone() };
+    let subscription = live::Source { app: app.clone(), who: who.clone() };
     let writing = writer::run(sink, joined.first, joined.outgoing, joined.closer.clone(), subscription);
     let writing = tokio::spawn(writing);
     let watching = tokio::spawn(watch_session(app.clone(), who.clone(), joined.closer.clone()));

@@ -285,4 +285,18 @@ pub enum Event {
     WrapupEnded { call_id: CallId, incomplete: bool },
     #[serde(rename = "system.drain")]
     Drain {},
+    /// To a desk that came (back): all there is. Not a frame: the gateway makes frames of what its desk did not know.
+    #[serde(skip)]
+    #[ts(skip)]
+    Standing(Box<Standing>),
+}
+
+/// How things stand for an agent. What is not in it is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    pub agent: AgentView,
+    pub offer: Option<Box<OfferCreated>>,
+    /// The call that the agent talks on, or wraps up.
+    pub call: Option<Box<CallView>>,
+    pub draining: bool,
 }

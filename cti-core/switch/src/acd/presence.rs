@@ -3,7 +3,7 @@
 use cti_base::{AgentName, TenantId, Timestamp};
 
 use super::agent::{Agent, Desk, Reach, Task};
-use crate::desk::{AgentState, Event, Nack, NextState, WantedState};
+use crate::desk::{AgentState, Event, Nack, NextState, Standing, WantedState};
 use crate::engine::Engine;
 use crate::fact::{Fact, OfferEnd};
 use crate::input::Presence;
@@ -134,7 +134,7 @@ impl Engine {
                 agent.desk = Desk::Connected;
                 agent.next.take_if(|next| next.reason.as_deref() == Some(DISCONNECTED));
                 self.timers.cancel(&grace);
-                self.tell_desk_all(now, tenant, name);
+                self.tell_desk_all(tenant, name);
             }
             Presence::Disconnected => {
                 if agent.desk != Desk::Connected {
@@ -147,24 +147,17 @@ impl Engine {
         self.reindex_and_match(now, tenant, name);
     }
 
-    /// A desk that came (back) is told how things stand; what it knows already carries the same version.
-    fn tell_desk_all(&mut self, _now: Timestamp, tenant: &TenantId, name: &AgentName) {
+    /// A desk that came (back) is told how things stand, in one word: nobody sees half of it.
+    fn tell_desk_all(&mut self, tenant: &TenantId, name: &AgentName) {
         let Some(agent) = self.agent(tenant, name) else { return };
-        let mut events = vec![Event::AgentState(agent.view())];
+        let mut standing = Standing { agent: agent.view(), offer: None, call: None, draining: self.draining };
         match &agent.task {
             Task::Idle => {}
-            Task::Offer(call) => {
-                events.extend(self.calls.get(call).and_then(|call| call.frame()).map(Event::OfferCreated));
-            }
-            Task::Talk(call) => events.extend(self.call_view(*call).map(|view| Event::CallConnected(Box::new(view)))),
-            Task::Wrapup(wrapup) => events.push(Event::WrapupStarted(Box::new(wrapup.view.clone()))),
+            Task::Offer(call) => standing.offer = self.calls.get(call).and_then(|call| call.frame()),
+            Task::Talk(call) => standing.call = self.call_view(*call).map(Box::new),
+            Task::Wrapup(wrapup) => standing.call = Some(Box::new(wrapup.view.clone())),
         }
-        if self.draining {
-            events.push(Event::Drain {});
-        }
-        for event in events {
-            self.desk(tenant, name, event);
-        }
+        self.desk(tenant, name, Event::Standing(Box::new(standing)));
     }
 
     /// The desk did not come back. A call in progress goes on; after it the agent is offline.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::desk::NackCode;
+use crate::desk::{CallState, Event, NackCode};
 use crate::fact::Outcome;
 
 const SECRET: &str = "secret-of-1001";
@@ -110,8 +110,9 @@ fn a_desk_that_comes_back_is_told_of_its_call() {
     world.desk.clear();
     world.desk_leaves(ACME, "1001");
     world.desk_connects(ACME, "1001");
-    let names: Vec<String> = world.desk.iter().map(|(_, _, event)| super::flow::name_of(event)).collect();
-    assert_eq!(names, ["agent.state", "call.connected"]);
+    let [(_, _, Event::Standing(standing))] = world.desk.as_slice() else { panic!("{:?}", world.desk) };
+    assert_eq!((standing.agent.state, &standing.offer), (AgentState::Talking, &None));
+    assert_eq!(standing.call.as_ref().map(|call| call.state), Some(CallState::Talking));
 }
 
 #[test]

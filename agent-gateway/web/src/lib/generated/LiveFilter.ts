@@ -5,4 +5,8 @@ import type { QueueName } from "./QueueName";
 /**
  * Which part of `live`; an absent list is all.
  */
-export type LiveFilter = { queues?: Array<QueueName>, agents?: Array<AgentName>, };
+export type LiveFilter = { queues?: Array<QueueName>, agents?: Array<AgentName>, 
+/**
+ * Whether calls are wanted too; an agent gets only their own.
+ */
+calls?: boolean, };

@@ -1,33 +1,41 @@
 /** The topic `live`: full once, then what changed. A missing `rev` means what we have may be wrong: subscribe again. */
-import type { AgentLive, LiveDelta, QueueLive } from '../generated';
+import type { AgentLive, Alarm, CallLive, LiveDelta, QueueLive } from '../generated';
 
 export interface LiveState {
   rev: number;
   atMs: number;
   queues: readonly QueueLive[];
   agents: readonly AgentLive[];
+  /** Empty unless they were asked for. */
+  calls: readonly CallLive[];
+  /** Those this person's role is told of. */
+  alarms: readonly Alarm[];
 }
-export const NO_LIVE: LiveState = { rev: 0, atMs: 0, queues: [], agents: [] };
+export const NO_LIVE: LiveState = { rev: 0, atMs: 0, queues: [], agents: [], calls: [], alarms: [] };
 
 export function liveFrame(state: LiveState, rev: number, d: LiveDelta): { state: LiveState; lost: boolean } {
-  if (d.full) return { state: { rev, atMs: d.at_ms, queues: d.queues, agents: d.agents }, lost: false };
+  const alarms = d.alarms ?? state.alarms;
+  if (d.full) return { state: { rev, atMs: d.at_ms, queues: d.queues, agents: d.agents, calls: d.calls, alarms }, lost: false };
   if (rev <= state.rev) return { state, lost: false };
   if (rev !== state.rev + 1) return { state, lost: true };
   return {
     state: {
       rev,
       atMs: d.at_ms,
-      queues: merge(state.queues, d.queues, d.gone_queues),
-      agents: merge(state.agents, d.agents, d.gone_agents),
+      queues: merge(state.queues, d.queues, d.gone_queues, (q) => q.name),
+      agents: merge(state.agents, d.agents, d.gone_agents, (a) => a.name),
+      calls: merge(state.calls, d.calls, d.gone_calls, (c) => c.id),
+      alarms,
     },
     lost: false,
   };
 }
 
-function merge<T extends { name: string }>(old: readonly T[], changed: readonly T[], gone: readonly string[]): readonly T[] {
+function merge<T>(old: readonly T[], changed: readonly T[], gone: readonly string[], key: (item: T) => string): readonly T[] {
   if (changed.length === 0 && gone.length === 0) return old;
-  const fresh = new Map(changed.map((x) => [x.name, x]));
-  const kept = old.filter((x) => !gone.includes(x.name)).map((x) => fresh.get(x.name) ?? x);
-  const names = new Set(kept.map((x) => x.name));
-  return [...kept, ...changed.filter((x) => !names.has(x.name))].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const fresh = new Map(changed.map((x) => [key(x), x]));
+  const left = new Set(gone);
+  const kept = old.filter((x) => !left.has(key(x))).map((x) => fresh.get(key(x)) ?? x);
+  const known = new Set(kept.map(key));
+  return [...kept, ...changed.filter((x) => !known.has(key(x)))].sort((a, b) => (key(a) < key(b) ? -1 : 1));
 }
