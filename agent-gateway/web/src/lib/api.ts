@@ -1,3 +1,5 @@
+import { t } from './i18n/index.svelte';
+
 /** HTTP: `application/problem+json` becomes `ApiError`; a server that does not answer becomes one with status 0. */
 export class ApiError extends Error {
   constructor(
@@ -15,26 +17,52 @@ export class ApiError extends Error {
 }
 
 const TIMEOUT_MS = 15_000;
+/** A server that is started again is back within a second or two: what may be sent twice is tried again for that long. */
+const WAITS_MS = [250, 500, 1_000, 1_500, 2_000] as const;
 
 export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, key?: string): Promise<T> {
   const headers: Record<string, string> = { Accept: 'application/json' };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (method === 'POST') headers['Idempotency-Key'] = key ?? crypto.randomUUID();
+  const init: RequestInit = { method, headers, body: body === undefined ? null : JSON.stringify(body), credentials: 'same-origin' };
+  for (const wait of WAITS_MS) {
+    try {
+      return await once<T>(path, init, signal);
+    } catch (error) {
+      // A PATCH that was done and is sent again would find its own change, and call it a conflict.
+      if (!(error instanceof ApiError) || !passes(error) || method === 'PATCH') throw error;
+      await pause(Math.max(wait * (0.5 + Math.random()), (error.retryAfterS ?? 0) * 1_000), signal);
+    }
+  }
+  return await once<T>(path, init, signal);
+}
+
+/** Whether the next try may well be answered: the server starts, is busy, or still works on the first try. */
+function passes(error: ApiError): boolean {
+  const type = (error.body as { type?: string } | undefined)?.type ?? '';
+  const soon = (error.retryAfterS ?? 0) <= 2;
+  return error.title === 'offline' || (error.status === 503 && soon) || (error.status === 409 && type.endsWith(':still_running'));
+}
+
+function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener('abort', () => (clearTimeout(timer), reject(signal.reason)), { once: true });
+  });
+}
+
+async function once<T>(path: string, init: RequestInit, signal?: AbortSignal): Promise<T> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   let response: Response;
+  let text: string;
   try {
-    response = await fetch(`/api/v1/${path}`, {
-      method,
-      headers,
-      body: body === undefined ? null : JSON.stringify(body),
-      signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
-      credentials: 'same-origin',
-    });
+    response = await fetch(`/api/v1/${path}`, { ...init, signal: signal ? AbortSignal.any([signal, timeout]) : timeout });
+    // A server that ends in the middle of its answer has not answered.
+    text = await response.text();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, 'offline', String(error), undefined, undefined, undefined);
+    throw new ApiError(0, timeout.aborted ? 'timeout' : 'offline', t('app.no_answer'), undefined, undefined, undefined);
   }
-  const text = await response.text();
   let parsed: unknown;
   try {
     parsed = text ? JSON.parse(text) : undefined;
@@ -44,14 +72,8 @@ export async function request<T>(method: string, path: string, body?: unknown, s
   if (response.ok) return parsed as T;
   const problem = (parsed ?? {}) as { title?: string; detail?: string; field?: string };
   const after = Number(response.headers.get('Retry-After'));
-  throw new ApiError(
-    response.status,
-    problem.title ?? response.statusText,
-    problem.detail ?? '',
-    problem.field,
-    after > 0 ? after : undefined,
-    parsed,
-  );
+  const detail = response.status === 503 ? t('app.no_answer') : (problem.detail ?? '');
+  throw new ApiError(response.status, problem.title ?? response.statusText, detail, problem.field, after > 0 ? after : undefined, parsed);
 }
 
 export const get = <T>(path: string, signal?: AbortSignal): Promise<T> => request<T>('GET', path, undefined, signal);

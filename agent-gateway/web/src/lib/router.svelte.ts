@@ -1,8 +1,9 @@
-/** Three routes and a query; the address is the state. */
-export type Route = 'sign-in' | 'desk' | 'history';
+/** Four routes and a query; the address is the state. */
+export type Route = 'sign-in' | 'desk' | 'history' | 'board';
 
 function parse(path: string): Route {
   if (path.startsWith('/history')) return 'history';
+  if (path.startsWith('/board')) return 'board';
   return path.startsWith('/sign-in') ? 'sign-in' : 'desk';
 }
 

@@ -27,6 +27,8 @@ class DeskStore {
   live = $state.raw<LiveState>(NO_LIVE);
   link = $state<Link>('connecting');
   control = $state(false);
+  /** When the connection was lost, by the page's own clock. */
+  lostMs = $state(0);
   /** The server runs another build than this page: shown when idle. */
   outdated = $state(false);
   notice = $state<{ text: string; tone: 'alarm' | 'neutral' } | null>(null);
@@ -94,6 +96,7 @@ class DeskStore {
       live: (live) => (this.live = live),
       link: (link, control) => {
         const back = link === 'open' && (this.link !== 'open' || (control && !this.control));
+        if (link === 'lost' && this.link !== 'lost') this.lostMs = clock.exact();
         this.link = link;
         this.control = control;
         if (back && control) this.drafts.flush();
@@ -105,6 +108,7 @@ class DeskStore {
         this.outdated = build !== firstBuild;
       },
       applied: (frame) => this.#applied(frame),
+      renewed: (before, after) => this.#renewed(before, after),
     });
     this.#offers = new Map();
     this.#socket = socket;
@@ -129,6 +133,10 @@ class DeskStore {
 
   reconnect(): void {
     this.#socket?.reconnect();
+  }
+  /** Whether `live` holds every call too: only a page that shows them asks. */
+  watchCalls(wanted: boolean): void {
+    this.#socket?.watchCalls(wanted);
   }
   async takeControl(): Promise<void> {
     try {
@@ -187,7 +195,8 @@ class DeskStore {
     return this.#do({ t: 'call.hangup', d: { call_id: call.call_id } });
   }
   extendWrapup(callId: string): Promise<boolean> {
-    return this.#do({ t: 'wrapup.extend', d: { call_id: callId } });
+    // With the version, so that it is never done twice.
+    return this.#do({ t: 'wrapup.extend', d: { call_id: callId } }, this.state.calls.find((c) => c.call_id === callId)?.ver);
   }
   finishWrapup(callId: string, disposition: string): Promise<boolean> {
     return this.#do({ t: 'wrapup.finish', d: { call_id: callId, disposition } });
@@ -213,15 +222,15 @@ class DeskStore {
       }, ASK_AGAIN_MS);
     }
   }
-  #send(command: AnyCommand): Promise<unknown> {
+  #send(command: AnyCommand, expectVer?: number): Promise<unknown> {
     if (!this.#socket) return Promise.reject(new Refused('lost', '', true));
     if (!this.control) return Promise.reject(new Refused('read_only', '', false));
-    return this.#socket.command(command);
+    return this.#socket.command(command, expectVer);
   }
-  async #do(command: AnyCommand): Promise<boolean> {
+  async #do(command: AnyCommand, expectVer?: number): Promise<boolean> {
     this.busy = command.t;
     try {
-      await this.#send(command);
+      await this.#send(command, expectVer);
       return true;
     } catch (error) {
       this.say(error);
@@ -231,13 +240,26 @@ class DeskStore {
     }
   }
 
+  /** What happened while the connection was away came without events. */
+  #renewed(before: DeskState, after: DeskState): void {
+    const rings = after.offers.find((o) => !before.offers.some((known) => known.offer_id === o.offer_id));
+    if (rings) this.#offered(rings);
+    const over = before.calls.filter((c) => c.ended_ms === null && !after.calls.some((now) => now.call_id === c.call_id && now.ended_ms === null));
+    if (over.length === 0) return;
+    this.ended += 1;
+    this.hangupArmedMs = 0;
+    if (!over.some((c) => after.calls.some((now) => now.call_id === c.call_id))) this.say(t('notice.call_over'), 'neutral');
+  }
+  #offered(offer: OfferCreated): void {
+    this.ringing = false;
+    this.liftHandset = null;
+    this.openDraft = null;
+    this.#onOffer?.(offer);
+  }
   #applied(frame: EventFrame): void {
     switch (frame.t) {
       case 'offer.created':
-        this.ringing = false;
-        this.liftHandset = null;
-        this.openDraft = null;
-        this.#onOffer?.(frame.d);
+        this.#offered(frame.d);
         break;
       case 'call.ringing':
         this.ringing = true;

@@ -47,7 +47,10 @@ class I18n {
 
   /** For words that a tenant may add to (reasons, dispositions, topics): the tenant's own word where we have none. */
   word(prefix: string, value: string): string {
-    return this.#messages[`${prefix}.${value}`] ?? value;
+    return this.known(prefix, value) ?? value;
+  }
+  known(prefix: string, value: string): string | null {
+    return this.#messages[`${prefix}.${value}`] ?? null;
   }
 
   /** 11-22 can not be read two ways in Chinese; in English the month has its name. */

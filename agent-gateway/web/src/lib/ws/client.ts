@@ -1,7 +1,8 @@
 /** One websocket `cc.v1` that comes back by itself. Folding is `fold.ts`; this carries frames, ids and time. */
 import type { AckLike, AnyCommand, ClientCommand } from './types';
 import type { EventFrame, NackCode, ServerControl, TopicFrame } from '../generated';
-import { backoffMs, resendable } from './backoff';
+import { backoffMs, resendable, STABLE_MS } from './backoff';
+import { hadEffect } from './effect';
 import { EMPTY, event, snapshot, welcome, type DeskState } from './fold';
 import { liveFrame, NO_LIVE, type LiveState } from './live';
 
@@ -39,6 +40,8 @@ export interface SocketEvents {
   build(build: string): void;
   /** Every event that was applied, in order: for what happens once (a sound, a notification). */
   applied(frame: EventFrame): void;
+  /** A snapshot took the place of what was known before: what happened in between happened without events. */
+  renewed(before: DeskState, after: DeskState): void;
 }
 
 export class DeskSocket {
@@ -49,7 +52,13 @@ export class DeskSocket {
   #control = false;
   /** Whether to ask for control when connecting: not after another tab took it. */
   #wantsControl = true;
+  /** Whether the topic shall bring the calls too. */
+  #wantsCalls = false;
   #attempt = 0;
+  /** When this connection was let in; 0 before. */
+  #openedMs = 0;
+  /** The server was started anew since the last connection: it knows none of our commands. */
+  #anew = false;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #watch: ReturnType<typeof setInterval> | undefined;
   #heardMs = 0;
@@ -112,6 +121,13 @@ export class DeskSocket {
       this.#pending.set(frame.id, { frame, sentMs: Date.now(), resolve, reject });
       this.#send(frame);
     });
+  }
+
+  /** Whether `live` brings every call too. */
+  watchCalls(wanted: boolean): void {
+    if (this.#wantsCalls === wanted) return;
+    this.#wantsCalls = wanted;
+    if (this.#link === 'open') this.#subscribe();
   }
 
   async takeControl(): Promise<void> {
@@ -190,15 +206,19 @@ export class DeskSocket {
       case 'welcome':
         this.on.serverTime(frame.d.server_ms);
         this.on.build(frame.d.build);
-        this.#attempt = 0;
+        this.#openedMs = Date.now();
+        this.#anew = this.#state.epoch !== null && this.#state.epoch !== frame.d.epoch;
         this.#control = frame.d.control;
         this.#state = welcome(this.#state, frame.d);
         if (frame.d.resumed) this.#opened();
         break;
-      case 'snapshot':
-        this.#setState(snapshot(this.#state, frame.d));
+      case 'snapshot': {
+        const before = this.#state;
+        this.#setState(snapshot(before, frame.d));
+        this.on.renewed(before, this.#state);
         if (this.#link !== 'open') this.#opened();
         break;
+      }
       case 'ack': {
         const waiting = this.#pending.get(frame.d.id);
         this.#pending.delete(frame.d.id);
@@ -221,21 +241,30 @@ export class DeskSocket {
 
   #opened(): void {
     this.#live = { ...this.#live, rev: 0 };
+    this.#settle(Date.now());
     this.#setLink('open');
-    const now = Date.now();
+    this.#subscribe();
+  }
+
+  /** Commands whose answer was lost: done where that shows, sent again while young, else refused. */
+  #settle(now: number): void {
     for (const [id, p] of this.#pending) {
-      if (resendable(p.sentMs, now)) this.#send(p.frame);
+      if (p.frame.t === 'sub') continue;
+      if (this.#anew && hadEffect(p.frame, this.#state)) {
+        this.#pending.delete(id);
+        p.resolve({ id, seq: this.#state.seq });
+      } else if (resendable(p.sentMs, now)) this.#send(p.frame);
       else {
         this.#pending.delete(id);
         p.reject(new Refused('lost', 'the connection was lost before the server answered', true));
       }
     }
-    this.#subscribe();
   }
 
   #subscribe(): void {
     for (const [id, p] of this.#pending) if (p.frame.t === 'sub') this.#pending.delete(id);
-    this.command({ t: 'sub', d: { topic: 'live' } }).catch(() => undefined);
+    const filter = this.#wantsCalls ? { filter: { calls: true } } : {};
+    this.command({ t: 'sub', d: { topic: 'live', ...filter } }).catch(() => undefined);
   }
 
   #send(frame: ClientCommand): void {
@@ -278,6 +307,8 @@ export class DeskSocket {
 
   #later(): void {
     clearTimeout(this.#retry);
+    if (this.#openedMs > 0 && Date.now() - this.#openedMs >= STABLE_MS) this.#attempt = 0;
+    this.#openedMs = 0;
     const wait = backoffMs(this.#attempt, Math.random());
     this.#attempt += 1;
     this.#retry = setTimeout(() => {
