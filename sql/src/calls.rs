@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::contacts::digits_of;
 use crate::error::{Error, Result, check_line};
 use crate::page::{Listing, Page};
-use crate::recordings::RecordingState;
+use crate::recordings::{RecordingGap, RecordingState};
 use crate::row::{Row, word};
 use crate::statement::{args, statements};
 use crate::store::Store;
@@ -102,6 +102,10 @@ pub struct CallRecording {
     pub channels: Option<u64>,
     pub sha256: Option<String>,
     pub state: RecordingState,
+    /// Why it failed, or is incomplete.
+    pub reason: Option<String>,
+    /// Oldest first; mostly none.
+    pub gaps: Vec<RecordingGap>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ts_rs::TS)]
@@ -143,6 +147,7 @@ macro_rules! select {
          c.talk_ms, c.hold_ms, c.legs, c.segments, c.quality, c.vars, c.recording_id, \
          COALESCE(w.disposition, c.disposition) AS disposition, w.wrapup_ms, \
          r.duration_ms, r.channels, r.sha256, r.state AS recording_state, \
+         r.reason AS recording_reason, r.gaps AS recording_gaps, \
          (SELECT string_agg(k.id, ',') FROM cases k WHERE k.tenant = c.tenant AND k.call_id = c.id) AS case_ids \
          FROM calls c \
          LEFT JOIN call_wrapups w ON w.tenant = c.tenant AND w.call_id = c.id \
@@ -243,6 +248,8 @@ impl TryFrom<Row> for Call {
                     None => RecordingState::Recording,
                     Some(_) => r.word("recording_state")?,
                 },
+                reason: r.opt_text("recording_reason")?,
+                gaps: r.opt_json("recording_gaps")?.unwrap_or_default(),
             }),
         };
         Ok(Self {

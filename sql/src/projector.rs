@@ -4,12 +4,13 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use cti_base::TenantId;
+use cti_media::Gap;
 use cti_switch::{CallRecord, Fact, FactRecord, LegRole, SegmentKind};
 
 use crate::calls::{CallLeg, CallSegment, LegQuality};
 use crate::contacts::digits_of;
 use crate::error::{Result, check_text};
-use crate::recordings::RecordingState;
+use crate::recordings::{RecordingGap, RecordingState};
 use crate::row::word;
 use crate::statement::{args, statements};
 use crate::store::{Store, Tx};
@@ -39,10 +40,10 @@ statements! {
     RECORDING_STARTED = "INSERT INTO recordings (tenant, id, call_id, state, started_ms) VALUES ($1, $2, $3, $4, $5) \
                          ON CONFLICT (tenant, id) DO NOTHING";
     RECORDING_ENDED = "INSERT INTO recordings (tenant, id, call_id, path, duration_ms, channels, sha256, bytes, state, reason, \
-                       started_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+                       gaps, started_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) \
                        ON CONFLICT (tenant, id) DO UPDATE SET path = excluded.path, duration_ms = excluded.duration_ms, \
                        channels = excluded.channels, sha256 = excluded.sha256, bytes = excluded.bytes, \
-                       state = excluded.state, reason = excluded.reason";
+                       state = excluded.state, reason = excluded.reason, gaps = excluded.gaps";
     /// Every projected row of every tenant: history is made anew from the journal.
     FORGET_CALLS = "DELETE FROM calls";
     FORGET_SEGMENTS = "DELETE FROM call_segments";
@@ -111,8 +112,11 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
             let state = word(&RecordingState::Recording)?;
             tx.run(&RECORDING_STARTED, args![tenant, recording, call, state, record.at]).await.map(|_| ())
         }
-        Fact::RecordingEnded { tenant, call, recording, result, gaps: _ } => {
+        Fact::RecordingEnded { tenant, call, recording, result, gaps } => {
             let (file, state, reason) = match result {
+                Ok(file) if file.incomplete.is_some() => {
+                    (Some(file), RecordingState::Incomplete, file.incomplete.clone())
+                }
                 Ok(file) => (Some(file), RecordingState::Sealed, None),
                 Err(reason) => (None, RecordingState::Failed, Some(reason.clone())),
             };
@@ -127,6 +131,7 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
                 file.map(|f| f.bytes),
                 word(&state)?,
                 reason,
+                gaps_json(gaps)?,
                 record.at
             ];
             tx.run(&RECORDING_ENDED, args).await.map(|_| ())
@@ -141,6 +146,16 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
         | Fact::Held { .. }
         | Fact::AgentState { .. } => Ok(()),
     }
+}
+
+/// Null where there are none.
+fn gaps_json(gaps: &[Gap]) -> Result<Option<String>> {
+    if gaps.is_empty() {
+        return Ok(None);
+    }
+    let gaps: Vec<RecordingGap> =
+        gaps.iter().map(|Gap { from_ms, to_ms }| RecordingGap { from_ms: *from_ms, to_ms: *to_ms }).collect();
+    Ok(Some(serde_json::to_string(&gaps)?))
 }
 
 async fn insert_call(tx: &mut Tx, call: &CallRecord) -> Result<()> {

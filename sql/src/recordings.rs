@@ -13,7 +13,19 @@ use crate::store::Store;
 pub enum RecordingState {
     Recording,
     Sealed,
+    /// It ended before its call did; what it has is sealed.
+    Incomplete,
+    /// There is no file.
     Failed,
+}
+
+/// Silence in which the program was down, in milliseconds since the recording's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
+pub struct RecordingGap {
+    #[ts(type = "number")]
+    pub from_ms: u64,
+    #[ts(type = "number")]
+    pub to_ms: u64,
 }
 
 /// A recording with what only the server may know of it.
@@ -28,14 +40,16 @@ pub struct Recording {
     pub sha256: Option<String>,
     pub bytes: Option<u64>,
     pub state: RecordingState,
-    /// Why it failed.
+    /// Why it failed, or is incomplete.
     pub reason: Option<String>,
+    /// Oldest first.
+    pub gaps: Vec<RecordingGap>,
     pub started_ms: u64,
 }
 
 macro_rules! columns {
     () => {
-        "id, call_id, path, duration_ms, channels, sha256, bytes, state, reason, started_ms"
+        "id, call_id, path, duration_ms, channels, sha256, bytes, state, reason, gaps, started_ms"
     };
 }
 
@@ -69,6 +83,7 @@ impl TryFrom<Row> for Recording {
             bytes: r.opt_int("bytes")?,
             state: r.word("state")?,
             reason: r.opt_text("reason")?,
+            gaps: r.opt_json("gaps")?.unwrap_or_default(),
             started_ms: r.int("started_ms")?,
         })
     }

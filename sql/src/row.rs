@@ -68,6 +68,11 @@ impl Reader<'_> {
         serde_json::from_str(&self.text(column)?).map_err(|e| self.error(column, e))
     }
 
+    pub fn opt_json<T: DeserializeOwned>(&self, column: &'static str) -> Result<Option<T>> {
+        let text = self.opt_text(column)?;
+        text.map(|text| serde_json::from_str(&text)).transpose().map_err(|e| self.error(column, e))
+    }
+
     /// A word of an enum, as serde spells it.
     pub fn word<T: DeserializeOwned>(&self, column: &'static str) -> Result<T> {
         serde_json::from_value(serde_json::Value::String(self.text(column)?)).map_err(|e| self.error(column, e))

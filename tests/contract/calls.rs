@@ -1,13 +1,13 @@
 //! Call history: facts folded into rows.
 
 use cti_base::{CallId, LegId, Pii, RecordingId, Rng};
-use cti_media::{Codec, LegStats, Recorded};
+use cti_media::{Codec, Gap, LegStats, Recorded};
 use cti_switch::desk::Direction;
 use cti_switch::{CallRecord, Fact, FactRecord, LegRecord, LegRole, Outcome, SegmentKind, SegmentRecord};
 use zongji_sql::calls::{self, CallFilter};
 use zongji_sql::cases::{self, CaseKind, CaseNew};
 use zongji_sql::customers::{self, CustomerNew};
-use zongji_sql::recordings::{self, RecordingState};
+use zongji_sql::recordings::{self, RecordingGap, RecordingState};
 use zongji_sql::{Error, Page, Store, callers, projector};
 
 use crate::{acme, at, both, cn, no_vars, other};
@@ -143,6 +143,7 @@ fn a_call_is_the_same_in_whatever_order_its_facts_come() {
             (recording.state, recording.duration_ms, recording.channels),
             (RecordingState::Sealed, Some(5_000), Some(2))
         );
+        assert_eq!((recording.reason.as_deref(), recording.gaps.as_slice()), (None, [].as_slice()));
         assert_eq!(first.ivr_path, ["welcome", "repair"]);
         let quality = &first.quality["customer"];
         assert_eq!((quality.packets_in, quality.lost_in), (450, 2));
@@ -173,6 +174,28 @@ fn a_call_without_wrapup_or_sealed_recording_says_so() {
         assert_eq!(kept.path, None);
         assert!(recordings::get(&store, &other(), &story.recording.to_string()).await.expect("asked").is_none());
         assert_eq!(recordings::of_call(&store, &acme(), &story.call).await.expect("asked"), [kept]);
+    });
+}
+
+#[test]
+fn a_recording_tells_its_gaps_and_why_it_is_incomplete() {
+    both(|store| async move {
+        let mut story = story(1, 0);
+        for fact in &mut story.facts {
+            if let Fact::RecordingEnded { result: Ok(file), gaps, .. } = fact {
+                file.incomplete = Some("the disk is full".into());
+                *gaps = vec![Gap { from_ms: 1_000, to_ms: 1_400 }, Gap { from_ms: 3_000, to_ms: 3_250 }];
+            }
+        }
+        projector::apply(&store, JOURNAL, &numbered(story.facts.clone(), 1)).await.expect("applied");
+
+        let recording = call(&store, &story.call).await.recording.expect("recorded");
+        let gaps = [RecordingGap { from_ms: 1_000, to_ms: 1_400 }, RecordingGap { from_ms: 3_000, to_ms: 3_250 }];
+        assert_eq!((recording.state, recording.gaps.as_slice()), (RecordingState::Incomplete, gaps.as_slice()));
+        assert_eq!(recording.reason.as_deref(), Some("the disk is full"));
+        assert!(recording.sha256.is_some() && recording.duration_ms == Some(5_000), "its file is kept and sealed");
+        let row = recordings::get(&store, &acme(), &recording.id).await.expect("asked").expect("kept");
+        assert_eq!((row.gaps.as_slice(), row.path.as_deref()), (gaps.as_slice(), Some("acme/2026/a.wav")));
     });
 }
 

@@ -5,6 +5,7 @@ mod answered;
 mod bad_input;
 mod browser;
 mod desk;
+mod full_disk;
 mod outage;
 mod registered;
 mod server;

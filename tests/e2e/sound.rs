@@ -1,9 +1,11 @@
 //! Tones to send and to find again.
 
 use std::f64::consts::TAU;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 /// Ten seconds of a sine as raw A-law, which SIPp streams as it is.
 pub fn tone(dir: &Path, hz: u32) -> Result<PathBuf> {
@@ -32,6 +34,36 @@ impl Recording {
     pub fn ms(&self) -> u64 {
         self.left.len() as u64 / 8
     }
+}
+
+/// The gaps of a recording as `calls/{id}` tells them: ms from its start.
+pub fn gaps_of(recording: &Value) -> Result<Vec<Range<u64>>> {
+    let gaps = recording["gaps"].as_array().context("gaps")?;
+    let ms = |gap: &Value, name: &str| gap[name].as_u64().with_context(|| format!("{name} of {gap}"));
+    gaps.iter().map(|gap| Ok(ms(gap, "from_ms")?..ms(gap, "to_ms")?)).collect()
+}
+
+/// Asserts that the caller's tone is all along the left lane and the agent's along the right, but for the gaps and `edge_ms` on
+/// either side of them and at both ends (where streams begin anew). The error names what is missing.
+pub fn heard_but_for(recording: &Recording, hz: [f64; 2], gaps: &[Range<u64>], edge_ms: u64) -> Result<()> {
+    const WINDOW_MS: u64 = 100;
+    const LEAST_SHARE: f64 = 0.8;
+    let total = recording.ms();
+    let mut missing = Vec::new();
+    for (name, lane, hz) in [("left", &recording.left, hz[0]), ("right", &recording.right, hz[1])] {
+        let mut from = edge_ms;
+        while from + WINDOW_MS + edge_ms <= total {
+            let to = from + WINDOW_MS;
+            let excused = gaps.iter().any(|gap| from < gap.end + edge_ms && gap.start < to + edge_ms);
+            if !excused && share(&lane[8 * from as usize..8 * to as usize], hz) < LEAST_SHARE {
+                missing.push(format!("{name} {from}-{to} ms"));
+            }
+            from = to;
+        }
+    }
+    let some: Vec<&String> = missing.iter().take(20).collect();
+    ensure!(missing.is_empty(), "{} windows of {total} ms without their tone, gaps {gaps:?}: {some:?}", missing.len());
+    Ok(())
 }
 
 /// The share of a lane's energy at `hz`, 0 to 1 (Goertzel over windows of 100 ms); a silent lane has 0.
@@ -83,4 +115,20 @@ fn alike(a: &[i16], b: &[i16]) -> f64 {
 /// Mean square of a lane.
 pub fn power(lane: &[i16]) -> f64 {
     lane.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>() / lane.len().max(1) as f64
+}
+
+#[test]
+fn a_silence_that_is_no_gap_is_found() {
+    let sine = |hz: f64| -> Vec<i16> {
+        (0..16_000).map(|n| ((f64::from(n) * hz * TAU / 8_000.0).sin() * 8_000.0) as i16).collect()
+    };
+    let mut recording = Recording { left: sine(440.0), right: sine(1_000.0) };
+    let tones = [440.0, 1_000.0];
+    heard_but_for(&recording, tones, &[], 0).expect("both are there");
+    heard_but_for(&recording, [1_000.0, 440.0], &[], 0).expect_err("the wrong way round");
+    recording.right[8 * 700..8 * 900].fill(0);
+    let missing = heard_but_for(&recording, tones, &[], 100).expect_err("200 ms are missing").to_string();
+    assert!(missing.contains("right 700-800 ms") && missing.contains("right 800-900 ms"), "{missing}");
+    let told = serde_json::json!({ "gaps": [{ "from_ms": 700, "to_ms": 900 }] });
+    heard_but_for(&recording, tones, &gaps_of(&told).expect("gaps"), 20).expect("the gap explains it");
 }

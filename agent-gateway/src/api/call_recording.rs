@@ -99,9 +99,11 @@ pub async fn find(app: &App, who: &SignedIn, call: &str, which: Option<&str>) ->
     let recording = recording.ok_or_else(|| Problem::missing("recording"))?;
     let not_there = |detail: &str| Err(Problem::new(StatusCode::CONFLICT, "not_recorded", detail));
     let path = match (recording.state, &recording.path) {
-        (RecordingState::Sealed, Some(path)) => path.clone(),
+        (RecordingState::Sealed | RecordingState::Incomplete, Some(path)) => path.clone(),
         (RecordingState::Recording, _) => return not_there("the call is still recorded: try again when it has ended"),
-        (RecordingState::Failed, _) | (RecordingState::Sealed, None) => return not_there("the recording failed"),
+        (RecordingState::Failed | RecordingState::Sealed | RecordingState::Incomplete, _) => {
+            return not_there("the recording failed");
+        }
     };
     let file = recordings::resolve(&app.recordings_root, &path).map_err(|e| Problem::internal(&e))?;
     Ok((recording, file))

@@ -25,6 +25,7 @@ macro_rules! migrations {
 
 migrations! {
     1 "0001_records";
+    2 "0002_recording_gaps";
 }
 
 const DONE_TABLE: &str =

@@ -37,6 +37,22 @@ export function gain(peaks: Peaks): number {
   return loudest < FULL / 200 ? 1 : (FULL * HEADROOM) / loudest;
 }
 
+/** Where a stretch of time stands on the waveform, in percent of its width. */
+export interface Band {
+  left: number;
+  width: number;
+  ms: number;
+}
+
+/** The gaps that lie inside a recording of `durationMs`, as bands. */
+export function bands(gaps: readonly { from_ms: number; to_ms: number }[], durationMs: number): Band[] {
+  return gaps.flatMap(({ from_ms, to_ms }) => {
+    const from = within(from_ms, durationMs);
+    const ms = within(to_ms, durationMs) - from;
+    return ms > 0 ? [{ left: (100 * from) / durationMs, width: (100 * ms) / durationMs, ms }] : [];
+  });
+}
+
 /** Keeps a position inside a recording. */
 export function within(ms: number, durationMs: number): number {
   return Math.min(Math.max(0, ms), Math.max(0, durationMs));

@@ -66,6 +66,7 @@ export type { Product } from "./Product";
 export type { ProductNew } from "./ProductNew";
 export type { QueueLive } from "./QueueLive";
 export type { QueueName } from "./QueueName";
+export type { RecordingGap } from "./RecordingGap";
 export type { RecordingState } from "./RecordingState";
 export type { Resume } from "./Resume";
 export type { Role } from "./Role";
