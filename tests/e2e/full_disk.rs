@@ -61,7 +61,7 @@ async fn recordings(server: &Server, count: usize) -> Result<Vec<Value>> {
 async fn a_full_disk_stops_recordings_and_no_call() -> Result<()> {
     let _machine = machine().await;
     let ports = Ports::block(13);
-    let agents = contact_agent("1001", ports.free, "") + &contact_agent("1002", ports.free, "");
+    let agents = contact_agent("1001", ports.free, "") + &contact_agent("1002", ports.free + 5, "");
     let server = Server::start(ports, &tenant(&agents), &[("main.toml", MENU)]).await?;
     let dir = server.dir.path();
     let store = dir.join("data/recordings");
@@ -69,7 +69,11 @@ async fn a_full_disk_stops_recordings_and_no_call() -> Result<()> {
         println!("left out: mounting a small disk needs root");
         return Ok(());
     };
-    let _phone = Sipp::phone(dir, "phone", ports.free, 100, &tone(dir, 1_000)?, false)?;
+    let tone = tone(dir, 1_000)?;
+    let _phones = [
+        Sipp::phone(dir, "phone1", ports.free, 100, &tone, false)?,
+        Sipp::phone(dir, "phone2", ports.free + 5, 100, &tone, false)?,
+    ];
     tokio::time::sleep(Duration::from_millis(300)).await;
     let filler = store.join("filler");
     std::fs::write(&filler, vec![0; 8 * 1024 * 1024 - ROOM_BYTES])?;

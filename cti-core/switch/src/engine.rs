@@ -188,7 +188,7 @@ impl Engine {
     /// When `Input::Tick` is due at the latest; `None` while nothing waits.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
         let pulse = (!self.calls.is_empty()).then(|| self.alive + PULSE);
-        [self.timers.next(), self.endpoint.poll_deadline(), pulse].into_iter().flatten().min()
+        [self.timers.next(), self.endpoint.poll_deadline(), pulse, self.alarm_over()].into_iter().flatten().min()
     }
 
     /// Whether every effect has been taken.
@@ -224,6 +224,15 @@ impl Engine {
             }
             self.run_sip_events(now);
         }
+        if self.alarm_over().is_some_and(|at| at <= now) {
+            self.version += 1;
+            self.alarms.retain(|_, (_, last)| *last + ALARM_STAY > now);
+        }
+    }
+
+    /// When the oldest alarm is no longer shown.
+    fn alarm_over(&self) -> Option<Timestamp> {
+        self.alarms.values().map(|(_, last)| *last + ALARM_STAY).min()
     }
 
     fn run_sip_events(&mut self, now: Timestamp) {
@@ -354,9 +363,6 @@ impl Engine {
         self.version += 1;
         let key = (tenant.clone(), code.to_owned());
         if let Some((alarm, last)) = self.alarms.get_mut(&key) {
-            if now.since(*last) > ALARM_STAY {
-                alarm.since_ms = now.as_millis();
-            }
             (alarm.message, *last) = (message, now);
         } else if self.alarms.len() < ALARMS_MAX * self.tenants.len().max(1) {
             let alarm = Alarm { code: code.to_owned(), message, since_ms: now.as_millis() };
@@ -366,7 +372,7 @@ impl Engine {
 
     pub(crate) fn alarms_of(&self, now: Timestamp, tenant: &TenantId) -> Vec<Alarm> {
         let of_tenant = self.alarms.iter().filter(|((id, _), _)| id == tenant);
-        of_tenant.filter(|(_, (_, last))| now.since(*last) <= ALARM_STAY).map(|(_, (alarm, _))| alarm.clone()).collect()
+        of_tenant.filter(|(_, (_, last))| *last + ALARM_STAY > now).map(|(_, (alarm, _))| alarm.clone()).collect()
     }
 
     pub(crate) fn agent(&self, tenant: &TenantId, agent: &AgentName) -> Option<&Agent> {

@@ -1,9 +1,10 @@
-use cti_media::{Direction, MediaCommand, MediaEvent};
+use cti_media::{Direction, MediaCommand, MediaEvent, Recorded};
 
 use super::*;
 use crate::Input;
 use crate::desk::{CallState, Event, NackCode};
-use crate::fact::Outcome;
+use crate::fact::{Fact, Outcome};
+use crate::limits::ALARM_STAY;
 
 /// One agent at a desk, talking with one caller; the queue gives so much wrap-up.
 fn talking(wrapup_s: u32) -> (World, SessionId) {
@@ -204,4 +205,51 @@ fn a_failed_recording_does_not_touch_the_call_and_raises_an_alarm() {
     assert!(record.outcome == Outcome::Answered && record.recording.is_some());
     assert_eq!(world.live(ACME).alarms[0].code, "recording_failed");
     assert_clean(&mut world);
+}
+
+#[test]
+fn a_recording_that_a_full_disk_ends_is_told_while_the_call_goes_on() {
+    let mut world = world_with(&file(1), answers(50), Settings::default());
+    let session = ring_in(&mut world, "13800138000");
+    world.run_for(S);
+    let recording = *world.recordings.keys().next().expect("it is recorded");
+    let file = Recorded {
+        path: "a.wav".into(),
+        duration_ms: 900,
+        channels: 2,
+        bytes: 28_844,
+        sha256: "0".repeat(64),
+        incomplete: Some("the disk is full: make room".into()),
+    };
+    world.input(Input::Media(MediaEvent::RecordingSealed { recording, file: file.clone() }));
+    let alarm = &world.live(ACME).alarms[0];
+    assert!(alarm.code == "recording_failed" && alarm.message.contains("make room"), "{alarm:?}");
+    world.run_for(S);
+    hang_up(&mut world, carrier(), session);
+    world.run_for(S);
+    assert_eq!(only_record(&world).outcome, Outcome::Answered);
+    let ended: Vec<_> = world
+        .facts
+        .iter()
+        .filter_map(|(_, fact)| match fact {
+            Fact::RecordingEnded { result, .. } => Some(result.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ended, [Ok(file)], "one end, though the call ended later");
+    assert_clean(&mut world);
+}
+
+#[test]
+fn an_alarm_that_is_not_raised_again_goes_away() {
+    let mut world = world_with(&file(1), answers(50), Settings { recording_fails: true, ..Settings::default() });
+    let session = ring_in(&mut world, "13800138000");
+    world.run_for(S);
+    hang_up(&mut world, carrier(), session);
+    world.run_for(S);
+    let version = world.engine.live_version();
+    assert_eq!(world.live(ACME).alarms.len(), 1);
+    world.run_for(ALARM_STAY);
+    assert!(world.live(ACME).alarms.is_empty());
+    assert!(world.engine.live_version() > version, "and everyone who looks is told");
 }
