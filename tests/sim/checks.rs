@@ -12,8 +12,8 @@ use crate::media::Workers;
 
 /// product.md, statement 2.
 const FREE_MAX: Duration = Duration::from_millis(200);
-/// From the reservation to the frame: the records are waited for that long.
-const RESERVED_MAX: Duration = Duration::from_millis(35);
+/// From the reservation to the frame: the records are waited for that long, and two groups of the journal are to be durable.
+const RESERVED_MAX: Duration = Duration::from_millis(35 + 12);
 /// A desk that is gone may still be offered calls for so long.
 const DESK_GRACE: Duration = Duration::from_secs(25);
 
@@ -45,6 +45,12 @@ pub struct Fairness {
 }
 
 impl Fairness {
+    /// The program died: nobody is served until another takes up, and what was under way is begun anew.
+    pub fn forget(&mut self) {
+        self.free.clear();
+        self.passed.clear();
+    }
+
     /// Before anything happens at `now`: what has been true until now.
     pub fn before(&mut self, now: Timestamp, ledger: &Ledger, workers: &Workers) -> Result<(), String> {
         for ((call, (_, agent)), since) in &self.free {

@@ -80,6 +80,8 @@ pub struct Ledger {
     pub offer_ends: BTreeSet<String>,
     /// Calls that wait, by the facts.
     pub waiting: BTreeSet<CallId>,
+    /// When a process last took up the state of another.
+    restarted: Timestamp,
 }
 
 /// How long the same caller need not be offered to the agent who missed them.
@@ -90,6 +92,18 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ROUNDING_MS: u64 = 2;
 
 impl Ledger {
+    /// What a call's end waited for may have been told of by nobody until now.
+    pub fn restarted(&mut self, now: Timestamp) {
+        self.restarted = now;
+    }
+
+    /// Whether the caller is in the menu, by the facts.
+    pub fn is_in_menu(&self, call: &CallId) -> bool {
+        self.calls
+            .get(call)
+            .is_some_and(|story| story.nodes > 0 && !story.waits && story.offer.is_none() && story.answered.is_none())
+    }
+
     pub fn fact(&mut self, now: Timestamp, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::CallStarted { tenant, call, from, .. } => {
@@ -302,9 +316,9 @@ impl Ledger {
     }
 
     fn ended(&mut self, now: Timestamp, record: &CallRecord) -> Result<(), String> {
-        let id = record.id;
+        let (id, restarted) = (record.id, self.restarted);
         let story = self.live(&record.tenant, &id)?;
-        check_record(now, story, record).map_err(|what| format!("{id} ({:?}): {what}", record.outcome))?;
+        check_record(now, restarted, story, record).map_err(|what| format!("{id} ({:?}): {what}", record.outcome))?;
         story.record = Some(Box::new(record.clone()));
         story.waits = false;
         self.waiting.remove(&id);
@@ -333,13 +347,14 @@ impl Ledger {
 }
 
 /// A call's record against its story.
-fn check_record(now: Timestamp, story: &CallStory, record: &CallRecord) -> Result<(), String> {
+fn check_record(now: Timestamp, restarted: Timestamp, story: &CallStory, record: &CallRecord) -> Result<(), String> {
     let near = |what: &str, a: u64, b: u64| {
         ensure(a.abs_diff(b) <= ROUNDING_MS, || format!("{what} is {a} ms in the record and {b} ms by the facts"))
     };
     let ms = |d: Duration| d.as_millis() as u64;
     let end = record.ended_ms;
-    ensure(end <= now.as_millis() && now.as_millis() - end <= 250, || {
+    let tellable = end.max(restarted.as_millis());
+    ensure(end <= now.as_millis() && now.as_millis() - tellable.min(now.as_millis()) <= 250, || {
         format!("told {} ms late", now.as_millis() - end)
     })?;
     ensure(record.started_ms == story.started.as_millis(), || "another start".into())?;
@@ -375,7 +390,7 @@ fn check_record(now: Timestamp, story: &CallStory, record: &CallRecord) -> Resul
         }
         Outcome::CompletedIvr => agent.is_none() && story.nodes > 0,
         Outcome::Failed => agent.is_none(),
-        Outcome::Interrupted => agent.is_none() && record.cause == "shutdown",
+        Outcome::Interrupted => agent.is_none() && ["shutdown", "restart"].contains(&record.cause.as_str()),
         Outcome::Voicemail | Outcome::Callback | Outcome::Rejected | Outcome::NoAnswer | Outcome::Busy => false,
     };
     ensure(fits, || format!("the outcome does not fit the story (cause {}): {story:?}", record.cause))?;

@@ -1,5 +1,6 @@
 //! The whole switch in simulated time: real SIP bytes to callers and phones over a network that loses, doubles, reorders and
-//! delays; media workers, records and desks around it; ten minutes of traffic a seed. After each input the switch's own
+//! delays; media workers, records and desks around it; ten minutes of traffic a seed. The program dies on the way, at times with
+//! inputs that were not durable and effects that were not carried out, and another takes up what its journal has. After each input the switch's own
 //! invariants are asked, and checkers that share no code with it read its facts, its SIP bytes and its media commands.
 //!
 //! A failure prints its seed. `ZONGJI_SEED=7 cargo test -p zongji-tests --test sim one_seed -- --nocapture` runs that seed
@@ -10,6 +11,7 @@ mod desk;
 mod ledger;
 mod media;
 mod network;
+mod node;
 mod profile;
 mod ua;
 mod wire;
@@ -129,6 +131,7 @@ struct Totals {
     inputs: u64,
     outcomes: BTreeSet<String>,
     offer_ends: BTreeSet<String>,
+    crashes: usize,
 }
 
 impl Totals {
@@ -136,6 +139,7 @@ impl Totals {
         self.seeds += 1;
         self.calls += outcome.calls;
         self.inputs += outcome.inputs;
+        self.crashes += outcome.crashes;
         self.outcomes.extend(outcome.outcomes.keys().cloned());
         self.offer_ends.extend(outcome.offer_ends.iter().cloned());
     }

@@ -9,6 +9,8 @@ use cti_sip::Account;
 use cti_switch::config::{Tenant, TenantDoc};
 use serde_json::{Value, json};
 
+use crate::world::How;
+
 pub const SWITCH: &str = "192.0.2.100:5060";
 pub const REALM: &str = "zongji";
 /// Traffic comes for so long; then everyone hangs up.
@@ -132,6 +134,11 @@ pub struct Profile {
     pub bad_ports: u64,
     pub records_after: Duration,
     pub queue_settings: QueueSettings,
+    /// When the program dies, and how.
+    pub crashes: Vec<(Duration, How)>,
+    pub snapshot_every: Duration,
+    /// How long a group of the journal stays open at most.
+    pub group_ms_max: u64,
 }
 
 /// What a new declaration may change.
@@ -203,7 +210,7 @@ impl Profile {
         let times = |rng: &mut Rng, most: u64| -> Vec<Duration> {
             (0..rng.below(most + 1)).map(|_| TRAFFIC.mul_f64(rng.unit())).collect()
         };
-        Self {
+        let mut profile = Self {
             network,
             carriers,
             agents,
@@ -217,7 +224,25 @@ impl Profile {
             records_after: ms([1, 5, 25, 60][rng.below(4) as usize]),
             queue_settings: QueueSettings::drawn(rng),
             tenants,
+            crashes: Vec::new(),
+            snapshot_every: ms(500 + rng.below(60_000)),
+            group_ms_max: rng.below(7),
+        };
+        // One run in five has a program that lives.
+        let deaths = if rng.below(5) == 0 { 0 } else { 1 + rng.below(10) };
+        for _ in 0..deaths {
+            let how = [How::Lost, How::Lost, How::Unsaid, How::Unsaid, How::Upgrade][rng.below(5) as usize];
+            let at = TRAFFIC.mul_f64(rng.unit());
+            profile.crashes.push((at, how));
+            // Again while it takes up, or soon after.
+            if rng.below(5) == 0 {
+                profile.crashes.push((at + ms(rng.below(6_000)), how));
+            }
         }
+        if rng.below(20) == 0 {
+            profile.crashes.push((TRAFFIC.mul_f64(0.5 * rng.unit()), How::Long));
+        }
+        profile
     }
 
     /// The tenant's file as it is at this moment; `without` is not declared.

@@ -10,16 +10,18 @@ use cti_sip::{DigestPolicy, EndpointConfig, Flow, Packet, SessionId, Transmit, T
 use cti_switch::desk::{AgentState, CallerRecords, Candidate, Command};
 use cti_switch::{CommandId, Effect, Engine, EngineConfig, Fact, Input};
 
-use crate::checks::{Fairness, Reach};
+use crate::checks::{Desk, Fairness, Reach};
 use crate::desk;
 use crate::ledger::{Agent, Ledger};
-use crate::media::{Workers, ensure};
+use crate::media::{Meant, Workers, ensure};
+use crate::node::{Node, Step};
 use crate::profile::{Profile, QueueSettings, REALM, SWITCH, TRAFFIC, address};
 use crate::ua::Ua;
 use crate::wire::{Sent, Wire};
 
 mod changes;
 mod closing;
+mod crash;
 mod people;
 mod tamper;
 
@@ -40,10 +42,18 @@ pub struct Outcome {
     pub digest: u64,
     pub outcomes: BTreeMap<String, usize>,
     pub offer_ends: BTreeSet<String>,
+    pub crashes: usize,
 }
 
 #[derive(Debug)]
 enum Due {
+    /// The open group is durable.
+    Commit,
+    Snapshot,
+    /// The program dies with the next group.
+    Doom(How),
+    Crash(How),
+    Restart,
     ToSwitch(Packet),
     ToUa(usize, Packet),
     Input(Box<Input>),
@@ -69,6 +79,19 @@ enum Due {
     AllHangUp,
 }
 
+/// How the program dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// With no group open, or before the open one is durable.
+    Lost,
+    /// The open group is durable, and not all that it wanted is done.
+    Unsaid,
+    /// Another binary takes over from a snapshot.
+    Upgrade,
+    /// For longer than calls are taken up.
+    Long,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum WhoHangsUp {
     Caller,
@@ -79,7 +102,13 @@ enum WhoHangsUp {
 pub struct World {
     now: Timestamp,
     end: Timestamp,
-    engine: Engine,
+    node: Node,
+    doomed: Option<How>,
+    crashes: usize,
+    /// When the last durable input came, before those of the present process.
+    last_alive: Timestamp,
+    /// What a restart wants done is being done.
+    arming: bool,
     profile: Profile,
     settings: Vec<QueueSettings>,
     rng: Rng,
@@ -94,6 +123,8 @@ pub struct World {
     commands: u64,
     unanswered: BTreeMap<CommandId, (Agent, Command)>,
     frames: BTreeSet<OfferId>,
+    /// What was known of desks before the inputs that are not durable.
+    presences: Vec<(Agent, Option<Desk>)>,
     removed_queues: bool,
     ledger: Ledger,
     workers: Workers,
@@ -140,7 +171,11 @@ impl World {
         Self {
             now,
             end: now + TRAFFIC + CALM,
-            engine: Engine::new(config, engine_seed),
+            node: Node::new(config, engine_seed),
+            doomed: None,
+            crashes: 0,
+            last_alive: now,
+            arming: false,
             callers: profile.callers.iter().enumerate().map(|(n, c)| (c.number.clone(), n)).collect(),
             profile,
             settings,
@@ -153,6 +188,7 @@ impl World {
             commands: 0,
             unanswered: BTreeMap::new(),
             frames: BTreeSet::new(),
+            presences: Vec::new(),
             removed_queues: false,
             ledger: Ledger::default(),
             workers: Workers::default(),
@@ -175,7 +211,9 @@ impl World {
         self.set_up()?;
         while let Some(at) = self.next().filter(|at| *at <= self.end) {
             self.now = at.max(self.now);
-            self.fairness.before(self.now, &self.ledger, &self.workers)?;
+            if !self.node.is_down() {
+                self.fairness.before(self.now, &self.ledger, &self.workers)?;
+            }
             self.step()?;
         }
         self.now = self.end;
@@ -220,6 +258,10 @@ impl World {
                 self.later(at, Due::Deaf(n));
             }
         }
+        for (at, how) in self.profile.crashes.clone() {
+            self.later(at, Due::Doom(how));
+        }
+        self.later(self.profile.snapshot_every, Due::Snapshot);
         self.later(TRAFFIC, Due::AllHangUp);
         Ok(())
     }
@@ -227,7 +269,7 @@ impl World {
     fn next(&self) -> Option<Timestamp> {
         let due = self.due.first_key_value().map(|((at, _), _)| *at);
         let uas = self.uas.iter().filter_map(|ua| ua.endpoint.poll_deadline()).min();
-        [due, uas, self.engine.poll_deadline()].into_iter().flatten().min()
+        [due, uas, self.node.engine().and_then(Engine::poll_deadline)].into_iter().flatten().min()
     }
 
     fn step(&mut self) -> Result<(), String> {
@@ -247,6 +289,11 @@ impl World {
     fn happen(&mut self, due: Due) -> Result<(), String> {
         let now = self.now;
         match due {
+            Due::Commit => return self.commit(None),
+            Due::Snapshot => return self.snapshot(),
+            Due::Doom(how) => self.doom(how),
+            Due::Crash(how) => return self.crash(how),
+            Due::Restart => return self.restart(),
             Due::ToSwitch(packet) => return self.input(Input::Sip(packet)),
             Due::Input(input) => return self.input(*input),
             Due::ToUa(n, packet) => {
@@ -346,7 +393,11 @@ impl World {
 
     // The switch.
 
+    /// What comes while the program is down comes for nobody.
     fn input(&mut self, input: Input) -> Result<(), String> {
+        if self.node.is_down() {
+            return Ok(());
+        }
         self.inputs += 1;
         if self.trace {
             let at = self.now.since(Timestamp::from_millis(START_MS));
@@ -356,17 +407,59 @@ impl World {
                 other => println!("{at:?} < {}", short(&format!("{other:?}"))),
             }
         }
-        self.engine.handle(self.now, input);
-        while let Some(effect) = self.engine.poll_effect() {
-            self.carry_out(effect)?;
+        if let Input::Media(event) = &input {
+            self.workers.reported(event);
         }
-        self.engine.check_invariants(self.now).map_err(|broken| format!("invariant: {broken}"))?;
+        if !self.node.has_open_group() {
+            self.open_group();
+        }
+        let hash = self.node.handle(self.now, input)?;
+        self.digest = (self.digest ^ hash).wrapping_mul(0x0100_0000_01b3);
+        if self.may_be_seen_and_lost() {
+            self.later(Duration::ZERO, Due::Crash(How::Lost));
+        }
+        Ok(())
+    }
+
+    /// The open group is durable, and what it wants is done: all of it, or so many effects before the program dies.
+    fn commit(&mut self, most: Option<usize>) -> Result<(), String> {
+        let mut left = most.unwrap_or(usize::MAX);
+        self.presences.clear();
+        for Step { at, is_restart, event, effects } in self.node.commit() {
+            self.arming = is_restart;
+            if is_restart {
+                self.begin_again(at);
+            }
+            if let Some(event) = &event {
+                self.workers.known(event);
+            }
+            for effect in effects {
+                self.show(at, &effect);
+                if let Effect::Media { call, command } = &effect {
+                    let in_menu = self.ledger.is_in_menu(call);
+                    let meant = if is_restart { Meant::Again { in_menu } } else { Meant::Anew };
+                    self.workers.asked(*call, command, meant)?;
+                }
+                match effect {
+                    // The journal has it, whatever becomes of the rest.
+                    Effect::Fact(fact) => self.fact(at, fact)?,
+                    effect if left > 0 => {
+                        left -= 1;
+                        self.carry_out(effect)?;
+                    }
+                    _ => {}
+                }
+            }
+            if is_restart && left > 0 {
+                self.workers.check_armed()?;
+            }
+        }
+        self.arming = false;
         self.fairness.after(self.now, &self.ledger, &self.workers);
         Ok(())
     }
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
-        self.note(&effect);
         match effect {
             Effect::Send(transmit) => self.send(&transmit),
             Effect::Media { call, command } => self.media(call, command),
@@ -404,13 +497,13 @@ impl World {
                 ensure(known, || format!("an event for {key:?}, who is nobody"))
             }
             Effect::Reply { id, result: _ } => {
-                if self.once(Tamper::NoReply) {
+                if self.dies_no_more() && self.once(Tamper::NoReply) {
                     return Ok(());
                 }
                 let known = self.unanswered.remove(&id);
                 ensure(known.is_some(), || format!("command {id:?} is answered twice or was never given"))
             }
-            Effect::Fact(fact) => self.fact(fact),
+            Effect::Fact(fact) => self.fact(self.now, fact),
             Effect::Measure(_) => Ok(()),
         }
     }
@@ -445,13 +538,16 @@ impl World {
 
     fn media(&mut self, call: CallId, command: MediaCommand) -> Result<(), String> {
         let is_close = matches!(command, MediaCommand::Close { .. });
-        if is_close && self.once(Tamper::LeftLeg) {
+        if is_close && self.dies_no_more() && self.once(Tamper::LeftLeg) {
+            return Ok(());
+        }
+        if self.keeps_unarmed(&command) {
             return Ok(());
         }
         if let MediaCommand::Bridge { a, .. } = &command
             && self.once(Tamper::SecondWinner)
         {
-            self.workers.obey(self.now, call, MediaCommand::Bridge { a: *a, b: *a }, 0, &mut self.rng)?;
+            self.workers.asked(call, &MediaCommand::Bridge { a: *a, b: *a }, Meant::Anew)?;
         }
         let bad_ports = self.profile.bad_ports;
         for (after, event) in self.workers.obey(self.now, call, command, bad_ports, &mut self.rng)? {
@@ -482,9 +578,9 @@ impl World {
         self.later(after, Due::Input(Box::new(Input::Caller { call, records })));
     }
 
-    fn fact(&mut self, fact: Fact) -> Result<(), String> {
-        let now = self.now;
-        let fact = match self.tampered(fact)? {
+    /// A fact of the input at `now`, as the journal has it.
+    fn fact(&mut self, now: Timestamp, fact: Fact) -> Result<(), String> {
+        let fact = match self.tampered(now, fact)? {
             Some(fact) => fact,
             None => return Ok(()),
         };
@@ -505,12 +601,17 @@ impl World {
                     self.commands_later(&(record.tenant, agent), commands);
                 }
             }
+            Fact::RecordingEnded { recording, gaps, .. } => {
+                let known = self.workers.gaps.get(&recording).cloned().unwrap_or_default();
+                ensure(gaps == known, || {
+                    format!("{recording} ends with the gaps {gaps:?}, by the recorder {known:?}")
+                })?;
+            }
             Fact::CallStarted { .. }
             | Fact::Queued { .. }
             | Fact::OfferEnded { .. }
             | Fact::Held { .. }
             | Fact::RecordingStarted { .. }
-            | Fact::RecordingEnded { .. }
             | Fact::WrapupEnded { .. }
             | Fact::AgentState { .. } => {}
         }
@@ -554,26 +655,10 @@ impl World {
         self.due.insert((self.now + after, self.order), due);
     }
 
-    /// Into the digest of the run, and onto the screen where asked for.
-    fn note(&mut self, effect: &Effect) {
-        let mut digest = self.digest;
-        let mut add = |bytes: &[u8]| {
-            for byte in bytes {
-                digest = (digest ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-            }
-        };
-        add(&self.now.as_micros().to_be_bytes());
-        match effect {
-            Effect::Send(transmit) => {
-                add(&transmit.bytes);
-                add(&transmit.flow.remote.port().to_be_bytes());
-            }
-            Effect::Fact(fact) => add(serde_json::to_string(fact).unwrap_or_default().as_bytes()),
-            other => add(format!("{other:?}").as_bytes()),
-        }
-        self.digest = digest;
+    /// Onto the screen, where asked for.
+    fn show(&self, at: Timestamp, effect: &Effect) {
         if self.trace {
-            let at = self.now.since(Timestamp::from_millis(START_MS));
+            let at = at.since(Timestamp::from_millis(START_MS));
             match effect {
                 Effect::Send(transmit) => println!("{at:?} > {} {}", transmit.flow.remote, first_line(&transmit.bytes)),
                 Effect::Fact(fact) => println!("{at:?} ! {}", short(&serde_json::to_string(fact).unwrap_or_default())),

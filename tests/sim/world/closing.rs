@@ -11,9 +11,12 @@ impl World {
     pub(super) fn close(&mut self) -> Result<Outcome, String> {
         self.ledger.close()?;
         ensure(self.unanswered.is_empty(), || format!("commands that were never answered: {:?}", self.unanswered))?;
-        ensure(self.workers.legs.is_empty(), || format!("a leg is left at the workers: {:?}", self.workers.legs))?;
-        ensure(self.workers.recordings.is_empty(), || "a recording is left at the workers".into())?;
-        let held = self.engine.held();
+        let Some(engine) = self.node.engine() else { return Err("the program is down in the end".into()) };
+        let left = &self.workers.is.legs;
+        ensure(left.is_empty(), || format!("a leg is left at the workers: {left:?}"))?;
+        let left = &self.workers.is.recordings;
+        ensure(left.is_empty(), || format!("a recording is left at the workers: {left:?}"))?;
+        let held = engine.held();
         ensure(held.is_nothing(), || format!("something is left in the switch: {held:?}"))?;
         for ua in &self.uas {
             let sessions = ua.endpoint.sessions();
@@ -28,12 +31,12 @@ impl World {
         }
         let calls = self.profile.callers.len();
         let offer_ends = self.ledger.offer_ends.clone();
-        Ok(Outcome { calls, inputs: self.inputs, digest: self.digest, outcomes, offer_ends })
+        Ok(Outcome { calls, inputs: self.inputs, digest: self.digest, outcomes, offer_ends, crashes: self.crashes })
     }
 
     /// The live figures against the facts': the reports add up.
     pub(super) fn check_live(&self) -> Result<(), String> {
-        for (tenant, live) in self.engine.live(self.now) {
+        for (tenant, live) in self.node.engine().map(|engine| engine.live(self.now)).into_iter().flatten() {
             ensure(live.calls.is_empty(), || format!("{} calls are left in live", live.calls.len()))?;
             for queue in &live.queues {
                 ensure(queue.waiting == 0, || format!("{} are left waiting in {}", queue.waiting, queue.name))?;

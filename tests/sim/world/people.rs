@@ -118,6 +118,9 @@ impl World {
     // The desks.
 
     pub(super) fn command(&mut self, agent: Agent, command: Command) -> Result<(), String> {
+        if self.node.is_down() {
+            return Ok(());
+        }
         self.commands += 1;
         let id = CommandId(self.commands);
         self.unanswered.insert(id, (agent.clone(), command.clone()));
@@ -155,7 +158,15 @@ impl World {
         if !self.is_declared(&key) {
             return Ok(());
         }
-        let reach = self.fairness.reach.entry(key).or_default();
+        if self.node.is_down() {
+            // Nobody is there to connect to; it tries again.
+            if connected {
+                self.later(Duration::from_secs(1), Due::Desk(n, true));
+            }
+            return Ok(());
+        }
+        let reach = self.fairness.reach.entry(key.clone()).or_default();
+        self.presences.push((key, reach.desk));
         let presence = if connected {
             reach.desk = Some(Desk::Connected);
             Presence::Connected

@@ -1,7 +1,8 @@
 //! Promises broken on purpose, to see that the checkers find it.
 
-use cti_base::{CallId, Pii};
-use cti_switch::Fact;
+use cti_base::{CallId, Pii, Timestamp};
+use cti_media::MediaCommand;
+use cti_switch::{Effect, Fact};
 
 use super::World;
 
@@ -20,10 +21,20 @@ pub enum Tamper {
     NoFrame,
     NoReply,
     OtherFinal,
+    /// What a group wanted is done, and the group is lost.
+    SeenAndLost,
+    /// An input is not in the journal.
+    LostInput,
+    /// A restored engine does not know when a caller came.
+    ForgottenPlace,
+    /// A leg is not opened after a restart.
+    UnarmedLeg,
+    /// A recording does not go on after a restart.
+    UnarmedRecording,
 }
 
 impl Tamper {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 16] = [
         Self::SecondOffer,
         Self::UnservedCaller,
         Self::IgnoredPriority,
@@ -35,6 +46,11 @@ impl Tamper {
         Self::NoFrame,
         Self::NoReply,
         Self::OtherFinal,
+        Self::SeenAndLost,
+        Self::LostInput,
+        Self::ForgottenPlace,
+        Self::UnarmedLeg,
+        Self::UnarmedRecording,
     ];
 
     /// Words of the complaint that must follow.
@@ -51,6 +67,10 @@ impl Tamper {
             Self::NoFrame => "before its frame",
             Self::NoReply => "never answered",
             Self::OtherFinal => "one final answer",
+            Self::SeenAndLost => "exactly one end",
+            Self::LostInput => "the replay",
+            Self::ForgottenPlace => "queued at another time",
+            Self::UnarmedLeg | Self::UnarmedRecording => "is not re-armed",
         }
     }
 }
@@ -65,12 +85,27 @@ impl World {
         true
     }
 
+    /// Whether this command is kept from the workers of a new process.
+    pub(super) fn keeps_unarmed(&mut self, command: &MediaCommand) -> bool {
+        match command {
+            _ if !self.arming => false,
+            MediaCommand::Open { .. } => self.once(Tamper::UnarmedLeg),
+            MediaCommand::Resume { .. } => self.once(Tamper::UnarmedRecording),
+            _ => false,
+        }
+    }
+
+    /// Whether the open group is one of whose effects the world shall hear, and which is to be lost: a call began in it.
+    pub(super) fn may_be_seen_and_lost(&self) -> bool {
+        let begins = |effect: &Effect| matches!(effect, Effect::Fact(Fact::CallStarted { .. }));
+        self.tamper == Tamper::SeenAndLost && self.node.held().iter().flat_map(|step| &step.effects).any(begins)
+    }
+
     /// The fact as it is to be read; `None` is a fact that was taken away.
-    pub(super) fn tampered(&mut self, fact: Fact) -> Result<Option<Fact>, String> {
+    pub(super) fn tampered(&mut self, now: Timestamp, fact: Fact) -> Result<Option<Fact>, String> {
         if self.tamper == Tamper::Nothing || self.ledger.calls.len() < 20 {
             return Ok(Some(fact));
         }
-        let now = self.now;
         match (self.tamper, fact) {
             (Tamper::SecondOffer, fact @ Fact::Offered { .. }) => {
                 let Fact::Offered { tenant, call, offer, agent } = fact.clone() else { return Ok(Some(fact)) };
