@@ -11,6 +11,8 @@ import { Drafts } from './drafts.svelte';
 
 /** The second F4 must come this soon after the first. */
 export const HANGUP_TWICE_MS = 1_500;
+/** A connection away for longer than this is said so in a band of its own. */
+export const AWAY_LONG_MS = 10_000;
 const NOTICE_MS = 7_000;
 const ASK_AGAIN_MS = 3_000;
 
@@ -62,6 +64,7 @@ class DeskStore {
   call: CallView | null = $derived(this.state.calls.find((c) => c.ended_ms === null) ?? this.state.calls[0] ?? null);
   /** Commands can be given. */
   ready = $derived(this.link === 'open' && this.control && this.state.known);
+  awayMs = $derived(this.link === 'lost' ? Math.max(0, clock.now - this.lostMs) : 0);
   /** Why they can not. */
   blocked = $derived(
     this.link !== 'open' || !this.state.known ? t('blocked.lost') : this.control ? null : t('blocked.read_only'),

@@ -37,6 +37,8 @@ export class Drafts {
   #theirs: readonly Draft[] = [];
   /** Fields sent and not yet seen in a `draft.saved`. */
   #sent = new Map<string, Fields>();
+  /** Logged as cases here: a save that was under way then, and arrives after all, is undone. */
+  #logged = new Set<string>();
 
   /** Reads what this browser kept of one person. */
   async open(owner: string, send: Send): Promise<void> {
@@ -69,6 +71,7 @@ export class Drafts {
   /** The person changed fields. */
   edit(callId: string, kind: string, changes: Fields): void {
     const id = `${callId}/${kind}`;
+    this.#logged.delete(id);
     const old = this.all.get(id);
     const draft: Live = {
       key: `${this.#owner}/${id}`,
@@ -86,6 +89,12 @@ export class Drafts {
     this.all.set(id, draft);
     this.#keepSoon(id);
     this.#sendSoon(id, SERVER_MS);
+  }
+
+  /** This page logged the case. */
+  logged(callId: string, kind: string): void {
+    this.clear(callId, kind);
+    this.#logged.add(`${callId}/${kind}`);
   }
 
   /** The case is logged: nothing is left to keep. */
@@ -115,6 +124,10 @@ export class Drafts {
       const id = `${theirs.call_id}/${theirs.kind}`;
       const mine = this.all.get(id);
       const sent = this.#sent.get(id);
+      if (!mine && this.#logged.has(id)) {
+        if (hasText(toFields(theirs.fields))) this.#empty(theirs);
+        continue;
+      }
       if (mine && sent && sameFields(sent, toFields(theirs.fields))) {
         this.#sent.delete(id);
         const clean = sameFields(mine.fields, sent);
@@ -165,6 +178,11 @@ export class Drafts {
     if (!draft?.conflict) return;
     this.all.set(id, { ...draft, rev: draft.conflict.rev, conflict: null });
     this.edit(callId, kind, fields);
+  }
+
+  #empty({ call_id, kind, rev }: Draft): void {
+    // Where it fails it is only offered again as unfinished.
+    this.#send({ t: 'draft.save', d: { call_id, kind, fields: {} } }, rev).catch(() => undefined);
   }
 
   #set(id: string, draft: Live): void {

@@ -102,6 +102,36 @@ describe('what an agent types', () => {
     expect(title()).toBe('two');
   });
 
+  it('is no other text because the answer to its save was lost with the server', async () => {
+    drafts.edit('c', 'repair', { title: 'one' });
+    await vi.advanceTimersByTimeAsync(2_000);
+    // Kept, but the ack never came; meanwhile more was typed.
+    const kept = { call_id: 'c', kind: 'repair', fields: { title: 'one two' }, rev: 2, updated_ms: 1 };
+    server.send = () => new Promise((_, reject) => setTimeout(() => reject(new Refused('lost', '', true)), 1_500));
+    drafts = new Drafts();
+    await drafts.open(`demo/${owner}`, (command, rev) => server.send(command, rev));
+    drafts.reconcile(server.drafts);
+    drafts.edit('c', 'repair', { title: 'one two' });
+    await vi.advanceTimersByTimeAsync(900);
+    drafts.edit('c', 'repair', { title: 'one two three' });
+    drafts.reconcile([kept]);
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(drafts.find('c', 'repair')).toMatchObject({ conflict: null, rev: 2, dirty: true });
+    expect(title()).toBe('one two three');
+  });
+
+  it('does not come back from a save that arrives after its case was logged', async () => {
+    drafts.edit('c', 'repair', { title: 'one' });
+    await vi.advanceTimersByTimeAsync(2_000);
+    drafts.logged('c', 'repair');
+    server.put({ call_id: 'c', kind: 'repair', fields: { title: 'one' }, rev: 1, updated_ms: 1 });
+    await vi.advanceTimersByTimeAsync(100);
+    expect(title()).toBeUndefined();
+    expect(server.drafts[0]).toMatchObject({ fields: {}, rev: 2 });
+    drafts.edit('c', 'repair', { title: 'another case' });
+    expect(title()).toBe('another case');
+  });
+
   it('is gone once its case is logged', async () => {
     drafts.edit('c', 'repair', { title: 'one' });
     drafts.clear('c', 'repair');

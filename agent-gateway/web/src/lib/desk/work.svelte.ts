@@ -149,7 +149,7 @@ export class CaseWork {
     const body = caseBody(kind, this.callId, { ...this.fields, customer_id: this.customerId ?? '' });
     const made = await post<Case>('cases', body, key);
     this.saved = [...this.saved, made];
-    desk.drafts.clear(this.callId, kind);
+    desk.drafts.logged(this.callId, kind);
     this.lastWas = 'case';
   }
   async #saveNote(record: Case): Promise<void> {
