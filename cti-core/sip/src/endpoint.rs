@@ -14,7 +14,7 @@ use crate::wire::Uri;
 use crate::{ConnectionId, Event, Flow, Packet, RegistrationId, SessionId, Transmit, Transport};
 
 /// Which digest algorithms a challenge offers (RFC 3261 22, RFC 8760).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DigestPolicy {
     #[default]
     Md5,
@@ -22,7 +22,7 @@ pub enum DigestPolicy {
     Both,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointConfig {
     /// Bound addresses by transport, in order of preference.
     pub listeners: Vec<(Transport, SocketAddr)>,
@@ -207,6 +207,11 @@ impl Endpoint {
         self.sessions.restarted();
         self.registrar.restarted();
         self.registrations.restarted(&mut self.stack, now);
+    }
+
+    /// Another config from here on: its listeners, limits and names hold for what comes next.
+    pub fn configure(&mut self, config: EndpointConfig) {
+        self.stack.config = config;
     }
 
     /// Replaces the accounts of one tenant. Registrations of accounts that are gone end.

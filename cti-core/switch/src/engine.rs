@@ -10,6 +10,7 @@ use cti_base::{AgentName, CallId, LegId, OfferId, RecordingId, Rng, TenantId, Ti
 use cti_media::ports::PortPool;
 use cti_media::{Gap, MediaCommand, MediaEvent};
 use cti_sip::{Endpoint, EndpointConfig, Event, SessionId};
+use serde::{Deserialize, Serialize};
 
 use crate::acd::agent::{Agent, Desk};
 use crate::acd::queue::Queue;
@@ -18,14 +19,14 @@ use crate::config::{QueueDecl, Tenant};
 use crate::desk;
 use crate::effect::{Effect, Measure};
 use crate::fact::{Fact, Outcome};
+use crate::idle::Taken;
 use crate::input::Input;
-use crate::limits::{ALARM_STAY, ALARMS_MAX, PULSE};
+use crate::limits::{ALARM_STAY, ALARMS_MAX};
 use crate::live::Alarm;
 use crate::routing::TrunkTable;
 use crate::timer::{AgentTimer, CallTimer, Timer, Timers};
-use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineConfig {
     pub sip: EndpointConfig,
     /// What stands in our session descriptions as the address that RTP comes to.
@@ -41,9 +42,9 @@ pub struct EngineConfig {
 /// The switch of one shard. **One [`Engine::handle`] for what happened, then [`Engine::poll_effect`] until `None`, then
 /// sleep until [`Engine::poll_deadline`].**
 pub struct Engine {
-    pub(crate) media_ip: IpAddr,
-    pub(crate) media_loopback: bool,
-    pub(crate) legs_max: usize,
+    pub(crate) config: EngineConfig,
+    /// The one that a restored engine goes over to when it is told of the restart.
+    pub(crate) next_config: Option<EngineConfig>,
     pub(crate) rng: Rng,
     pub(crate) endpoint: Endpoint,
     pub(crate) tenants: BTreeMap<TenantId, TenantState>,
@@ -122,10 +123,7 @@ impl Engine {
         let mut sip_seed = [0; 32];
         rng.fill(&mut sip_seed);
         Self {
-            media_ip: config.media_ip,
-            media_loopback: config.media_loopback,
-            legs_max: config.legs_max,
-            endpoint: Endpoint::new(config.sip, Rng::from_seed(sip_seed)),
+            endpoint: Endpoint::new(config.sip.clone(), Rng::from_seed(sip_seed)),
             rng,
             tenants: BTreeMap::new(),
             trunks: TrunkTable::default(),
@@ -135,7 +133,9 @@ impl Engine {
             sessions: BTreeMap::new(),
             offers: BTreeMap::new(),
             legs: BTreeMap::new(),
-            ports: PortPool::new(config.rtp_ports),
+            ports: PortPool::new(config.rtp_ports.clone()),
+            config,
+            next_config: None,
             recordings: BTreeMap::new(),
             timers: Timers::default(),
             draining: false,
@@ -150,7 +150,10 @@ impl Engine {
     }
 
     /// Takes in one thing that happened at `now`, which never goes back. Whatever else is due by then happens first.
-    pub fn handle(&mut self, now: Timestamp, input: Input) {
+    pub fn handle(&mut self, now: Timestamp, input: Input) -> Taken {
+        if self.is_moot(now, &input) {
+            return Taken::Nothing;
+        }
         if matches!(input, Input::Restarted) {
             // What was due meanwhile finds everything taken up.
             self.restarted(now);
@@ -178,6 +181,7 @@ impl Engine {
         for measure in self.measures.drain(..) {
             self.effects.push_back(Effect::Measure(measure));
         }
+        Taken::Changed
     }
 
     /// What to do, in order; `None` when all is told.
@@ -187,8 +191,7 @@ impl Engine {
 
     /// When `Input::Tick` is due at the latest; `None` while nothing waits.
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        let pulse = (!self.calls.is_empty()).then(|| self.alive + PULSE);
-        [self.timers.next(), self.endpoint.poll_deadline(), pulse, self.alarm_over()].into_iter().flatten().min()
+        self.next_due()
     }
 
     /// Whether every effect has been taken.
@@ -231,7 +234,7 @@ impl Engine {
     }
 
     /// When the oldest alarm is no longer shown.
-    fn alarm_over(&self) -> Option<Timestamp> {
+    pub(crate) fn alarm_over(&self) -> Option<Timestamp> {
         self.alarms.values().map(|(_, last)| *last + ALARM_STAY).min()
     }
 

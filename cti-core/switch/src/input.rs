@@ -54,7 +54,9 @@ pub enum Input {
     /// The program ends: no new calls, and every call ends now, with its outcome.
     Close,
     /// A new process took up this state: the old one's connections, media legs, desks' sockets and open look-ups are gone.
-    /// The first input after [`crate::Engine::restore`] and the replay.
+    /// The first input after [`crate::Engine::restore`] and the replay. Its `now` is not before that of the last one replayed.
+    ///
+    /// The engine goes over to the config that it was restored with; so a snapshot should follow before another restart.
     Restarted,
     /// The deadline has come.
     Tick,

@@ -44,8 +44,8 @@ pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
 
 /// A program that was down for longer than this ends its calls instead of taking them up: nobody is on the line any more.
 pub const TAKE_UP_MAX: Duration = Duration::from_secs(300);
-/// While there are calls something is noted at least this often, so that the length of a stop can be told.
-pub const PULSE: Duration = Duration::from_secs(60);
+/// While there are calls something is noted at least this often, so that it can be told how long a stop was.
+pub const PULSE: Duration = Duration::from_secs(1);
 
 /// How long a call's record waits for the counts of its closed legs.
 pub const STATS_WAIT: Duration = Duration::from_millis(200);

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use cti_base::{CallId, LegId, RecordingId, Timestamp};
+use cti_base::{AgentName, CallId, LegId, RecordingId, TenantId, Timestamp};
 use cti_media::MediaCommand;
 
-use crate::acd::agent::Desk;
+use crate::acd::agent::{Desk, Reach};
 use crate::call::{Records, Stage};
 use crate::effect::Effect;
 use crate::engine::Engine;
@@ -23,6 +23,7 @@ impl Engine {
     /// Comes before whatever fell due while nobody was there, so that it finds legs, dialogs and desks as they should be.
     pub(crate) fn restarted(&mut self, now: Timestamp) {
         let down = now.since(self.alive);
+        let moved = self.configure();
         self.endpoint.restarted(now, self.alive);
         self.draining = false;
         self.closing = false;
@@ -38,7 +39,29 @@ impl Engine {
             }
         }
         self.take_up_recordings();
+        for (tenant, agent) in moved {
+            self.phone_changed(now, &tenant, &agent);
+        }
         self.changed();
+    }
+
+    /// Goes over to the present config. Whose phone can be reached in another way by it is returned.
+    fn configure(&mut self) -> Vec<(TenantId, AgentName)> {
+        let Some(config) = self.next_config.take().filter(|config| *config != self.config) else { return Vec::new() };
+        self.endpoint.configure(config.sip.clone());
+        self.ports.fit(config.rtp_ports.clone());
+        self.config = config;
+        let mut moved = Vec::new();
+        for (id, state) in &mut self.tenants {
+            for (name, agent) in &mut state.agents {
+                let reach = Reach::of(&self.endpoint, id, &agent.decl);
+                if agent.reach != reach {
+                    agent.reach = reach;
+                    moved.push((id.clone(), name.clone()));
+                }
+            }
+        }
+        moved
     }
 
     /// Nobody could come back while nobody was there: every desk that still counted has its whole time from now on.

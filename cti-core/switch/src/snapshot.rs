@@ -36,6 +36,7 @@ pub enum RestoreError {
 
 #[derive(Serialize)]
 struct StateRef<'a> {
+    config: &'a EngineConfig,
     alive: Timestamp,
     rng: &'a Rng,
     endpoint: &'a Endpoint,
@@ -67,6 +68,7 @@ struct TenantRef<'a> {
 
 #[derive(Deserialize)]
 struct State {
+    config: EngineConfig,
     alive: Timestamp,
     rng: Rng,
     endpoint: EndpointState,
@@ -100,6 +102,7 @@ impl Engine {
     pub fn snapshot(&self) -> Vec<u8> {
         debug_assert!(self.is_drained(), "effects would be lost");
         let state = StateRef {
+            config: &self.config,
             alive: self.alive,
             rng: &self.rng,
             endpoint: &self.endpoint,
@@ -121,11 +124,12 @@ impl Engine {
         rmp_serde::to_vec_named(&state).unwrap_or_default()
     }
 
-    /// The engine that the snapshot was taken of. `config` is the present one: addresses, limits and the range of ports may
-    /// have changed; legs keep the ports they have.
+    /// The engine that the snapshot was taken of. It goes over to `config`, the present one, with [`crate::Input::Restarted`]
+    /// and not before, so that inputs handled again do what they did: addresses, limits and the range of ports may have
+    /// changed; legs keep the ports they have.
     pub fn restore(config: EngineConfig, snapshot: &[u8]) -> Result<Self, RestoreError> {
         let state: State = rmp_serde::from_slice(snapshot)?;
-        let endpoint = Endpoint::restore(config.sip, state.endpoint);
+        let endpoint = Endpoint::restore(state.config.sip.clone(), state.endpoint);
         let calls: BTreeMap<CallId, Call> = state.calls.into_iter().map(|call| (call.id, call)).collect();
         let mut tenants = BTreeMap::new();
         for saved in state.tenants {
@@ -133,12 +137,9 @@ impl Engine {
             tenants.insert(restored.tenant.doc.tenant.id.clone(), restored);
         }
         let scripts = Scripts::restore(state.scripts, &tenants).ok_or_else(|| broken("a script in force"))?;
-        let mut ports = state.ports;
-        ports.fit(config.rtp_ports);
         let mut engine = Self {
-            media_ip: config.media_ip,
-            media_loopback: config.media_loopback,
-            legs_max: config.legs_max,
+            config: state.config,
+            next_config: Some(config),
             rng: state.rng,
             endpoint,
             trunks: TrunkTable::new(tenants.values().map(|state| &*state.tenant)),
@@ -149,7 +150,7 @@ impl Engine {
             calls,
             endings: state.endings,
             legs: state.legs,
-            ports,
+            ports: state.ports,
             recordings: state.recordings,
             timers: state.timers,
             draining: state.draining,

@@ -58,7 +58,7 @@ impl Engine {
             }
         };
         let legs = (2 * self.calls.len() + 2).max(self.legs.len() + 2);
-        let has_room = legs <= self.legs_max.min(self.ports.capacity());
+        let has_room = legs <= self.config.legs_max.min(self.ports.capacity());
         let port = if has_room { self.ports.take(now) } else { None };
         // A description that nobody can answer is refused as such, whether or not there is room.
         let session_id = self.rng.next_u64() >> 2;

@@ -15,10 +15,10 @@ impl Engine {
     /// Where the peer of this flow is told that RTP comes to.
     pub(crate) fn media_ip_for(&self, flow: &Flow) -> IpAddr {
         let peer = flow.remote.ip().to_canonical();
-        if self.media_loopback && peer.is_loopback() && peer.is_ipv4() == self.media_ip.is_ipv4() {
+        if self.config.media_loopback && peer.is_loopback() && peer.is_ipv4() == self.config.media_ip.is_ipv4() {
             peer
         } else {
-            self.media_ip
+            self.config.media_ip
         }
     }
 
@@ -33,7 +33,7 @@ impl Engine {
         }
     }
 
-    fn party_of(&self, leg: LegId) -> Option<(CallId, Party)> {
+    pub(crate) fn party_of(&self, leg: LegId) -> Option<(CallId, Party)> {
         let id = self.legs.get(&leg).filter(|open| !open.closing)?.call;
         let party = if self.calls.get(&id)?.customer.id == leg { Party::Customer } else { Party::Agent };
         Some((id, party))

@@ -123,7 +123,7 @@ impl Engine {
             self.offer_over(now, id, OfferEnd::Failed, "unreachable");
             return;
         };
-        let has_room = self.legs.len() < self.legs_max;
+        let has_room = self.legs.len() < self.config.legs_max;
         let Some(port) = (if has_room { self.ports.take(now) } else { None }) else {
             self.offer_without_port(now, id);
             return;

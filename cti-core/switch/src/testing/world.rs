@@ -14,8 +14,9 @@ use super::phone::{Phone, Plan};
 use crate::config::Tenant;
 use crate::desk::{CallerRecords, Command, Event, Nack, OfferCreated};
 use crate::fact::{CallRecord, Fact};
+use crate::limits::TAKE_UP_MAX;
 use crate::live::Live;
-use crate::{CommandId, Effect, Engine, EngineConfig, Input, Measure, Presence};
+use crate::{CommandId, Effect, Engine, EngineConfig, Input, Measure, Presence, Taken};
 
 /// Where the switch listens.
 pub const SWITCH: &str = "192.0.2.100:5060";
@@ -45,6 +46,10 @@ pub struct Settings {
     pub rtp_ports: std::ops::RangeInclusive<u16>,
     /// The engine is written down and read back before every so many inputs; 0: never.
     pub snapshot_every: u64,
+    /// Before so many of a thousand steps the program dies, for a while.
+    pub crash_per_mille: u64,
+    /// The state's hash is looked at around each input that is said to do nothing.
+    pub prove_nothing: bool,
 }
 
 impl Default for Settings {
@@ -63,6 +68,8 @@ impl Default for Settings {
             legs_max: 2_000,
             rtp_ports: 20_000..=29_999,
             snapshot_every: 0,
+            crash_per_mille: 0,
+            prove_nothing: false,
         }
     }
 }
@@ -107,8 +114,12 @@ pub struct World {
     /// Checks the engine's invariants after each input.
     pub checked: bool,
     pub tap: Option<Tap>,
+    /// Another one is in force after the next crash.
     pub config: EngineConfig,
     inputs: u64,
+    /// Inputs that did nothing.
+    pub forgotten: u64,
+    pub crashes: u64,
     due: BTreeMap<(Timestamp, u64), Due>,
     order: u64,
     commands: u64,
@@ -144,6 +155,8 @@ impl World {
             engine: Engine::new(config.clone(), engine_seed),
             config,
             inputs: 0,
+            forgotten: 0,
+            crashes: 0,
             settings,
             phones: BTreeMap::new(),
             legs: BTreeMap::new(),
@@ -235,7 +248,7 @@ impl World {
         while let Some(at) = self.next_event().filter(|at| *at <= end) {
             self.step(at);
         }
-        self.now = end;
+        self.now = self.now.max(end);
     }
 
     /// Runs until `done` or for `most`; whether it was done.
@@ -246,7 +259,7 @@ impl World {
                 return true;
             }
             let Some(at) = self.next_event().filter(|at| *at <= end) else {
-                self.now = end;
+                self.now = self.now.max(end);
                 return done(self);
             };
             self.step(at);
@@ -256,6 +269,7 @@ impl World {
     /// The program dies and is not there for so long: media legs, sockets and what was sent meanwhile are lost. Then a new
     /// one takes up its state.
     pub fn crash(&mut self, down: Duration) {
+        self.crashes += 1;
         let snapshot = self.engine.snapshot();
         self.legs.clear();
         self.orphans.extend(std::mem::take(&mut self.recordings).into_keys().map(|recording| (recording, self.now)));
@@ -278,7 +292,13 @@ impl World {
             self.read_back();
         }
         let told = self.tap.is_some().then(|| (input.clone(), self.facts.len()));
-        self.engine.handle(self.now, input);
+        let before = self.settings.prove_nothing.then(|| self.engine.state_hash());
+        let taken = self.engine.handle(self.now, input);
+        if taken == Taken::Nothing {
+            self.forgotten += 1;
+            assert!(self.engine.is_drained(), "an effect of nothing");
+            assert!(before.is_none_or(|before| before == self.engine.state_hash()), "nothing changed the state");
+        }
         while let Some(effect) = self.engine.poll_effect() {
             self.carry_out(effect);
         }
@@ -314,6 +334,15 @@ impl World {
 
     fn step(&mut self, at: Timestamp) {
         self.now = at;
+        if self.settings.crash_per_mille > 0 && self.rng.below(1000) < self.settings.crash_per_mille {
+            let down_ms = match self.rng.below(20) {
+                0 => TAKE_UP_MAX.as_millis() as u64 + 1_000,
+                1..=3 => self.rng.below(60_000),
+                _ => self.rng.below(1_500),
+            };
+            self.crash(Duration::from_millis(down_ms));
+            return;
+        }
         if !self.step_outside() {
             self.input(Input::Tick);
         }
@@ -454,7 +483,8 @@ impl World {
                 self.seal(recording, since, self.now);
             }
             MediaCommand::Resume { recording, call, tenant: _, customer, agent, started } => {
-                assert!(self.legs.contains_key(&customer) && self.legs.contains_key(&agent), "recording of no leg");
+                let is_open = |leg: LegId| self.legs.contains_key(&leg) || !self.settings.bad_ports.is_empty();
+                assert!(is_open(customer) && is_open(agent), "recording of no leg");
                 let crashed = self.orphans.remove(&recording).expect("a recording that was cut off");
                 self.recordings.insert(recording, (call, started));
                 let ms = |at: Timestamp| at.since(started).as_millis() as u64;

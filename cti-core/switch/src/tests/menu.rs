@@ -44,7 +44,7 @@ kind = "hangup"
 prompts = ["goodbye"]
 "#;
 
-fn menu_file(agents: usize) -> Value {
+pub(super) fn menu_file(agents: usize) -> Value {
     let mut file = file(agents);
     file["ivr"] = json!([{"name": "main", "file": "main.toml", "source": SCRIPT}]);
     file["hours"] = json!([{"name": "office", "open": ["Mon-Fri 08:00-18:00"]}]);
@@ -52,7 +52,7 @@ fn menu_file(agents: usize) -> Value {
     file
 }
 
-fn press(world: &mut World, digit: char) {
+pub(super) fn press(world: &mut World, digit: char) {
     let leg = *world.legs.keys().next().expect("the caller's leg");
     world.input(Input::Media(MediaEvent::Digit { leg, digit }));
 }

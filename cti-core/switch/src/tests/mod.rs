@@ -2,11 +2,13 @@
 
 mod bad_input;
 mod changes;
+mod figures;
 mod flow;
 mod late_offer;
 mod menu;
 mod presence;
 mod queueing;
+mod recovery;
 mod ringing;
 mod storm;
 mod talking;

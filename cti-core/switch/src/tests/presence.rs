@@ -2,10 +2,10 @@ use super::*;
 use crate::desk::{CallState, Event, NackCode};
 use crate::fact::Outcome;
 
-const SECRET: &str = "secret-of-1001";
+pub(super) const SECRET: &str = "secret-of-1001";
 
 /// An agent with a registering phone; `always_ready` or at a desk.
-fn sip_world(always_ready: bool) -> (World, SocketAddr) {
+pub(super) fn sip_world(always_ready: bool) -> (World, SocketAddr) {
     let mut file = file(1);
     let agent = agent_mut(&mut file, 1);
     agent["phone"] = json!({"kind": "sip", "secret_file": "secrets/1001"});
@@ -21,7 +21,7 @@ fn sip_world(always_ready: bool) -> (World, SocketAddr) {
     (world, phone)
 }
 
-fn register(world: &mut World, phone: SocketAddr, secret: &str, expires_s: u32) {
+pub(super) fn register(world: &mut World, phone: SocketAddr, secret: &str, expires_s: u32) {
     world.with_phone(phone, |phone, now| phone.register(now, &format!("sip:{SWITCH}"), "1001", secret, expires_s));
     world.run_for(S);
 }

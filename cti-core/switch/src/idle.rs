@@ -1,0 +1,84 @@
+//! Which inputs lead to nothing, so that they need not be kept: late words of what is over, and waking up too early.
+
+use cti_base::Timestamp;
+use cti_media::MediaEvent;
+use cti_sip::Packet;
+
+use crate::call::{OfferStep, Stage};
+use crate::engine::{Engine, Party};
+use crate::input::Input;
+use crate::limits::PULSE;
+
+/// Whether an input did anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Perhaps: it belongs into the journal.
+    Changed,
+    /// The state is as it was and there is no effect: the input may be forgotten.
+    Nothing,
+}
+
+impl Engine {
+    /// When something falls due by itself at the latest.
+    pub(crate) fn next_due(&self) -> Option<Timestamp> {
+        let pulse = (!self.calls.is_empty()).then(|| self.alive + PULSE);
+        [self.timers.next(), self.endpoint.poll_deadline(), pulse, self.alarm_over()].into_iter().flatten().min()
+    }
+
+    /// Whether this input, with nothing due, would change nothing. It may say no of one that does not; never yes of one
+    /// that does.
+    pub(crate) fn is_moot(&self, now: Timestamp, input: &Input) -> bool {
+        if self.next_due().is_some_and(|at| at <= now) {
+            return false;
+        }
+        match input {
+            Input::Tick => true,
+            Input::Sip(packet) => is_keepalive(packet),
+            Input::Media(event) => self.is_late(event),
+            Input::OfferShown { offer } => {
+                let offer = self.offers.get(offer).and_then(|id| self.calls.get(id)).and_then(|call| call.offer());
+                offer.is_none_or(|offer| offer.step != OfferStep::Shown)
+            }
+            Input::Caller { call, records: _ } => !self.calls.contains_key(call),
+            Input::SipTransportFailed(_)
+            | Input::SipConnectionClosed(_)
+            | Input::Desk { .. }
+            | Input::DeskPresence { .. }
+            | Input::Declare(_)
+            | Input::Drain
+            | Input::Close
+            | Input::Restarted => false,
+        }
+    }
+
+    /// News of a leg, playback or recording that nobody waits for.
+    fn is_late(&self, event: &MediaEvent) -> bool {
+        match event {
+            MediaEvent::OpenFailed { leg, reason: _ } | MediaEvent::Closed { leg, stats: _ } => {
+                !self.legs.contains_key(leg)
+            }
+            MediaEvent::Digit { leg, digit: _ } => {
+                let call = self.party_of(*leg).filter(|(_, party)| *party == Party::Customer);
+                let call = call.and_then(|(id, _)| self.calls.get(&id));
+                !call.is_some_and(|call| matches!(call.stage, Stage::Menu(_)))
+            }
+            MediaEvent::Played { leg, play } => {
+                let call = self.party_of(*leg).and_then(|(id, _)| self.calls.get(&id));
+                let playing = call.and_then(|call| call.playing.as_ref());
+                playing.is_none_or(|playing| playing.id != *play)
+            }
+            MediaEvent::Silent { leg } => {
+                let call = self.party_of(*leg).and_then(|(id, _)| self.calls.get(&id));
+                call.and_then(|call| call.talking()).is_none_or(|talking| talking.held_since.is_some())
+            }
+            MediaEvent::RecordingResumed { recording, .. }
+            | MediaEvent::RecordingSealed { recording, .. }
+            | MediaEvent::RecordingFailed { recording, .. } => !self.recordings.contains_key(recording),
+        }
+    }
+}
+
+/// A datagram of nothing but line ends or nulls keeps an address translator awake.
+fn is_keepalive(Packet { flow, bytes }: &Packet) -> bool {
+    flow.connection.is_none() && bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n' | 0))
+}
