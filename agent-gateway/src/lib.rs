@@ -31,7 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::Router;
 use cti_switch::Input;
 use cti_switch::config::Role;
-use cti_switch::live::Live;
+use cti_switch::live::{Alarm, Live};
 use tokio::sync::mpsc;
 use zongji_sql::Store;
 
@@ -74,17 +74,24 @@ impl App {
         if who.role == Role::Agent {
             live.calls.retain(|call| call.agent.as_ref().is_some_and(|agent| agent.as_str() == who.user));
         }
+        live.alarms.extend(self.records_alarm());
         Some(live)
+    }
+
+    fn records_alarm(&self) -> Option<Alarm> {
+        let since_ms = self.store.away_since_ms()?;
+        let message = "The records' database does not answer. Calls go on, pops come from memory, history catches up.";
+        Some(Alarm { code: "records".into(), message: message.into(), since_ms })
     }
 }
 
-/// The desks' hub and the HTTP service. Must be called within a tokio runtime. Fails where the system gives no randomness.
-pub fn build(config: GatewayConfig) -> Result<(Hub, Router), auth::PasswordError> {
+/// The desks' hub and the HTTP service. Must be called within a tokio runtime.
+pub fn build(config: GatewayConfig) -> (Hub, Router) {
     let hub = Hub::new(config.inbox, config.live, config.observers);
     let app = Arc::new(App {
         store: config.store,
         hub: hub.clone(),
-        auth: auth::Auth::new(config.tls)?,
+        auth: auth::Auth::new(config.tls),
         recordings_root: config.recordings_root,
         ready: config.ready,
     });
@@ -98,7 +105,7 @@ pub fn build(config: GatewayConfig) -> Result<(Hub, Router), auth::PasswordError
         .method_not_allowed_fallback(api::method_not_allowed)
         .layer(axum::middleware::from_fn(headers::secure))
         .with_state(app);
-    Ok((hub, router))
+    (hub, router)
 }
 
 /// Removes sessions and kept answers that are over, as long as the gateway lives.

@@ -111,7 +111,7 @@ pub async fn by_number(store: &Store, tenant: &TenantId, country: Country, numbe
         return Ok(CallerRecords::default());
     }
     fill(store, tenant, &mut candidates).await?;
-    Ok(CallerRecords { candidates })
+    Ok(CallerRecords { candidates, from_memory: false })
 }
 
 /// `None` where too few digits agree.

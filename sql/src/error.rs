@@ -13,6 +13,9 @@ pub enum Error {
         "the database was written by a later version (migration {found}, this program knows {known}): start that version, or restore a backup"
     )]
     FromTheFuture { found: i64, known: i64 },
+    /// It did not answer before, and is not asked again just yet.
+    #[error("the database has not answered for {seconds} s")]
+    Away { seconds: u64 },
     /// A statement of the registry failed.
     #[error("{statement}: {source}")]
     Statement { statement: &'static str, source: sqlx::Error },
@@ -29,6 +32,9 @@ pub enum Error {
 impl Error {
     /// Whether the database was away or busy, so that the same call may succeed later.
     pub fn is_transient(&self) -> bool {
+        if let Self::Away { .. } = self {
+            return true;
+        }
         let (Self::Open(source) | Self::Statement { source, .. } | Self::Migration { source, .. }) = self else {
             return false;
         };
@@ -46,6 +52,18 @@ impl Error {
             }),
             _ => false,
         }
+    }
+
+    /// Whether the database itself did not answer, whatever it was asked.
+    pub(crate) fn is_outage(&self) -> bool {
+        let is_conflict = match self {
+            // Class 40 of PostgreSQL: two transactions met, the database is well.
+            Self::Statement { source: sqlx::Error::Database(e), .. } => {
+                e.code().is_some_and(|code| code.len() == 5 && code.starts_with("40"))
+            }
+            _ => false,
+        };
+        self.is_transient() && !is_conflict
     }
 
     /// Whether a unique key was already taken.

@@ -11,7 +11,7 @@ use crate::statement::{args, statements};
 use crate::store::Store;
 
 /// SHA-256 of a token in lower-case hex. Tokens are random, so a fast hash without salt is enough.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenHash(String);
 
 impl TokenHash {

@@ -1,3 +1,4 @@
+mod health;
 mod migrate;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool};
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::statement::{Arg, Statement};
+use health::{Health, Pass};
 
 /// Connections that read from SQLite at once.
 pub const SQLITE_READERS_MAX: u32 = 4;
@@ -18,8 +20,10 @@ pub const SQLITE_READERS_MAX: u32 = 4;
 pub const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 /// How long a statement waits for another process's write before it fails.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request waits for a connection before it fails: the records' callers show an error rather than hang.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a request waits for a connection before it fails: the records' callers show an error rather than hang. For
+/// PostgreSQL this is also how long a server that is away is looked for.
+const SQLITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The records, in one of two databases. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -28,8 +32,12 @@ pub enum Store {
     Sqlite {
         write: SqlitePool,
         read: SqlitePool,
+        health: Health,
     },
-    Postgres(PgPool),
+    Postgres {
+        pool: PgPool,
+        health: Health,
+    },
 }
 
 impl Store {
@@ -43,35 +51,83 @@ impl Store {
 
     /// Opens without touching the schema.
     pub async fn open(url: &str) -> Result<Self> {
+        let store = Self::prepare_pools(url, true)?;
+        // A database that is away is told at once.
+        match &store {
+            Self::Sqlite { write, read, .. } => {
+                drop(write.acquire().await.map_err(Error::Open)?);
+                drop(read.acquire().await.map_err(Error::Open)?);
+            }
+            Self::Postgres { pool, .. } => drop(pool.acquire().await.map_err(Error::Open)?),
+        }
+        Ok(store)
+    }
+
+    /// Connects when it is first asked. Until [`Store::migrate`] has succeeded every question fails at once with
+    /// [`Error::Away`]. Fails where the URL is wrong.
+    pub fn open_lazily(url: &str) -> Result<Self> {
+        Self::prepare_pools(url, false)
+    }
+
+    fn prepare_pools(url: &str, ready: bool) -> Result<Self> {
         if let Some(path) = url.strip_prefix("sqlite:") {
-            return open_sqlite(path.strip_prefix("//").unwrap_or(path)).await;
+            return sqlite_pools(path.strip_prefix("//").unwrap_or(path), ready);
         }
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             let options = PgConnectOptions::from_str(url).map_err(Error::Open)?;
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS_MAX)
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .connect_with(options)
-                .await
-                .map_err(Error::Open)?;
-            return Ok(Self::Postgres(pool));
+                .acquire_timeout(POSTGRES_ACQUIRE_TIMEOUT)
+                .connect_lazy_with(options);
+            return Ok(Self::Postgres { pool, health: Health::new(ready) });
         }
         Err(Error::Url { url: url.to_owned() })
     }
 
     /// Brings the schema up to date; nothing happens where it is.
     pub async fn migrate(&self) -> Result<()> {
-        migrate::run(self).await
+        migrate::run(self).await?;
+        self.health().set_ready();
+        Ok(())
+    }
+
+    /// Returns once the schema is right; at once where it was when the store was opened.
+    pub async fn until_ready(&self) {
+        self.health().until_ready().await;
+    }
+
+    /// How long the database has not answered, if it does not.
+    pub fn away(&self) -> Option<Duration> {
+        self.health().away()
+    }
+
+    /// Since when (UTC milliseconds) the database does not answer, if it does not.
+    pub fn away_since_ms(&self) -> Option<u64> {
+        self.health().away_since_ms()
+    }
+
+    fn health(&self) -> &Health {
+        match self {
+            Self::Sqlite { health, .. } | Self::Postgres { health, .. } => health,
+        }
+    }
+
+    /// SQLite's readers and its writer fail apart.
+    fn writing(&self) -> Result<Pass<'_>> {
+        match self {
+            Self::Sqlite { health, .. } => health.writing(),
+            Self::Postgres { health, .. } => health.reading(),
+        }
     }
 
     /// Waits for running statements and closes every connection.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { write, read } => {
+            Self::Sqlite { write, read, .. } => {
                 read.close().await;
                 write.close().await;
             }
-            Self::Postgres(pool) => pool.close().await,
+            Self::Postgres { pool, .. } => pool.close().await,
         }
     }
 
@@ -83,7 +139,7 @@ impl Store {
                 Ok(mut connection) => connection.prepare(sql).await.map(|_| ()),
                 Err(e) => Err(e),
             },
-            Self::Postgres(pool) => match pool.acquire().await {
+            Self::Postgres { pool, .. } => match pool.acquire().await {
                 Ok(mut connection) => connection.prepare(sql).await.map(|_| ()),
                 Err(e) => Err(e),
             },
@@ -93,47 +149,57 @@ impl Store {
 
     /// All rows of a reading statement.
     pub(crate) async fn all(&self, statement: &Statement, args: Vec<Arg>) -> Result<Vec<Row>> {
-        match self {
+        let pass = self.health().reading()?;
+        let result = match self {
             Self::Sqlite { read, .. } => sqlite_query(statement, args)
                 .fetch_all(read)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Sqlite).collect()),
-            Self::Postgres(pool) => pg_query(statement, args)
+            Self::Postgres { pool, .. } => pg_query(statement, args)
                 .fetch_all(pool)
                 .await
                 .map(|rows| rows.into_iter().map(Row::Postgres).collect()),
         }
-        .map_err(|source| Error::Statement { statement: statement.name, source })
+        .map_err(|source| Error::Statement { statement: statement.name, source });
+        pass.done(result)
     }
 
     /// The first row of a reading statement.
     pub(crate) async fn one(&self, statement: &Statement, args: Vec<Arg>) -> Result<Option<Row>> {
-        match self {
+        let pass = self.health().reading()?;
+        let result = match self {
             Self::Sqlite { read, .. } => {
                 sqlite_query(statement, args).fetch_optional(read).await.map(|r| r.map(Row::Sqlite))
             }
-            Self::Postgres(pool) => pg_query(statement, args).fetch_optional(pool).await.map(|r| r.map(Row::Postgres)),
+            Self::Postgres { pool, .. } => {
+                pg_query(statement, args).fetch_optional(pool).await.map(|r| r.map(Row::Postgres))
+            }
         }
-        .map_err(|source| Error::Statement { statement: statement.name, source })
+        .map_err(|source| Error::Statement { statement: statement.name, source });
+        pass.done(result)
     }
 
     /// Runs a writing statement by itself and gives the number of rows it touched.
     pub(crate) async fn run(&self, statement: &Statement, args: Vec<Arg>) -> Result<u64> {
-        match self {
+        let pass = self.writing()?;
+        let result = match self {
             Self::Sqlite { write, .. } => sqlite_query(statement, args).execute(write).await.map(|r| r.rows_affected()),
-            Self::Postgres(pool) => pg_query(statement, args).execute(pool).await.map(|r| r.rows_affected()),
+            Self::Postgres { pool, .. } => pg_query(statement, args).execute(pool).await.map(|r| r.rows_affected()),
         }
-        .map_err(|source| Error::Statement { statement: statement.name, source })
+        .map_err(|source| Error::Statement { statement: statement.name, source });
+        pass.done(result)
     }
 
     /// Begins a writing transaction; dropped without `commit` it is rolled back.
     pub(crate) async fn begin(&self) -> Result<Tx> {
-        match self {
+        let pass = self.writing()?;
+        let result = match self {
             // The write lock is taken at once: a transaction that reads first could else fail when it comes to write.
             Self::Sqlite { write, .. } => write.begin_with("BEGIN IMMEDIATE").await.map(Tx::Sqlite),
-            Self::Postgres(pool) => pool.begin().await.map(Tx::Postgres),
+            Self::Postgres { pool, .. } => pool.begin().await.map(Tx::Postgres),
         }
-        .map_err(|source| Error::Statement { statement: "BEGIN", source })
+        .map_err(|source| Error::Statement { statement: "BEGIN", source });
+        pass.done(result)
     }
 }
 
@@ -173,7 +239,7 @@ impl Tx {
     }
 }
 
-async fn open_sqlite(path: &str) -> Result<Store> {
+fn sqlite_pools(path: &str, ready: bool) -> Result<Store> {
     if path.is_empty() || path.contains(":memory:") {
         return Err(Error::Url { url: format!("sqlite:{path}") });
     }
@@ -193,17 +259,13 @@ async fn open_sqlite(path: &str) -> Result<Store> {
         .pragma("temp_store", "memory");
     let write = SqlitePoolOptions::new()
         .max_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options.clone())
-        .await
-        .map_err(Error::Open)?;
+        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options.clone());
     let read = SqlitePoolOptions::new()
         .max_connections(SQLITE_READERS_MAX)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(options.pragma("query_only", "1"))
-        .await
-        .map_err(Error::Open)?;
-    Ok(Store::Sqlite { write, read })
+        .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
+        .connect_lazy_with(options.pragma("query_only", "1"));
+    Ok(Store::Sqlite { write, read, health: Health::new(ready) })
 }
 
 /// The same for both drivers: bind every argument in order.

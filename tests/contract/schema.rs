@@ -75,7 +75,7 @@ fn migrations_run_twice_change_nothing_and_a_later_schema_is_refused() {
         let later = "INSERT INTO migrations (number, name) VALUES (9999, 'from the future')";
         match &store {
             Store::Sqlite { write, .. } => sqlx::query(later).execute(write).await.map(|_| ()),
-            Store::Postgres(pool) => sqlx::query(later).execute(pool).await.map(|_| ()),
+            Store::Postgres { pool, .. } => sqlx::query(later).execute(pool).await.map(|_| ()),
         }
         .expect("a row");
         let refused = store.migrate().await.expect_err("a later schema");
@@ -89,7 +89,9 @@ fn both_databases_have_the_same_tables_columns_and_indexes() {
         let folder = tempfile::tempdir().expect("a folder");
         let sqlite = Store::connect(&format!("sqlite:{}/a.db", folder.path().display())).await.expect("SQLite");
         let postgres = Store::connect(&db::fresh_database()).await.expect("PostgreSQL");
-        let (Store::Sqlite { read, .. }, Store::Postgres(pool)) = (&sqlite, &postgres) else { panic!("the two kinds") };
+        let (Store::Sqlite { read, .. }, Store::Postgres { pool, .. }) = (&sqlite, &postgres) else {
+            panic!("the two kinds")
+        };
         let (left, right) = (sqlite_tables(read).await, postgres_tables(pool).await);
         assert!(left.len() > 15, "{} tables", left.len());
         assert_eq!(left, right);

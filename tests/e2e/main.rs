@@ -11,4 +11,5 @@ mod registered;
 mod server;
 mod sipp;
 mod sound;
+mod upgrade;
 mod waiting;

@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Executor};
 use zongji_tests::postgres;
 
 use crate::answered::{MENU, contact_agent, tenant};
-use crate::server::{Ports, Server, machine};
+use crate::desk::Desk;
+use crate::server::{PASSWORD, Ports, Server, machine};
 use crate::sipp::{Caller, Place, Sipp};
 use crate::sound::tone;
 
@@ -19,6 +21,7 @@ const CALLS_PER_S: u32 = 20;
 /// Before the outage and after it calls come as well.
 const BESIDE_S: u32 = 5;
 const TALK_MS: u32 = 1_500;
+const NUMBER: &str = "13800138000";
 /// Each call keeps an agent for talk and wrap-up, 2.5 s.
 const AGENTS: u32 = 80;
 
@@ -52,7 +55,7 @@ async fn calls_while_away(block: u16, mut postgres: Option<&mut postgres::Server
     let calls = CALLS_PER_S * (outage().as_secs() as u32 + 2 * BESIDE_S);
     let caller = Caller {
         did: "4001001001",
-        number: "13800138000",
+        number: NUMBER,
         digit: None,
         hangup_ms: TALK_MS,
         calls,
@@ -87,4 +90,69 @@ async fn calls_while_away(block: u16, mut postgres: Option<&mut postgres::Server
     let short: Vec<_> = rows.iter().filter(|row| !talked(row)).collect();
     ensure!(short.is_empty(), "every call talked: {short:#?}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_goes_on_without_the_records_and_says_so() -> Result<()> {
+    let _machine = machine().await;
+    let ports = Ports::block(16);
+    let mut postgres = tokio::task::block_in_place(postgres::start);
+    let agent = format!(
+        "[[agent]]\nname = \"1001\"\npassword_file = \"password\"\nskills = {{ repair = 5 }}\nqueues = [\"repair\"]\nphone = {{ kind = \"contact\", uri = \"sip:1001@127.0.0.1:{}\" }}\n",
+        ports.free
+    );
+    let files = [("main.toml", MENU), ("password", PASSWORD)];
+    let server = Server::start_on(ports, Some(&postgres.fresh_database()), &tenant(&agent), &files).await?;
+    let customer = json!({"name": "李师傅", "contacts": [{"kind": "phone", "value": NUMBER}]});
+    let made = server.http.post(server.url("/api/v1/customers")).header("cookie", &server.admin).json(&customer);
+    ensure!(made.send().await?.status().is_success(), "a customer");
+    let tone = tone(server.dir.path(), 440)?;
+    let _phone = Sipp::phone(server.dir.path(), "phone", Place::from(ports.free), 300, &tone, false)?;
+    let mut desk = Desk::connect(&server, "acme", "1001").await?;
+    let ack = desk.command("agent.set_state", json!({"state": "ready"})).await?;
+    ensure!(ack["t"] == "ack", "{ack}");
+    let pop = pop_of_a_call(&server, &mut desk, "before").await?;
+    ensure!(pop["records_known"] == true && pop["candidates"][0]["name"] == "李师傅", "{pop:#}");
+
+    tokio::task::block_in_place(|| postgres.stop());
+    // Whoever asks first finds out.
+    let refused = server.http.get(server.url("/api/v1/calls")).header("cookie", &server.admin).send().await?;
+    ensure!(refused.status() == 503 && refused.headers().contains_key("retry-after"), "{}", refused.status());
+    let pop = pop_of_a_call(&server, &mut desk, "during").await?;
+    ensure!(pop["records_known"] == false && pop["candidates"][0]["name"] == "李师傅", "{pop:#}");
+    let alarms = |live: &Value| live["alarms"].as_array().cloned().unwrap_or_default();
+    let live = server.get("/api/v1/live").await?;
+    ensure!(alarms(&live).iter().any(|alarm| alarm["code"] == "records"), "{live:#}");
+    let ready = server.http.get(server.url("/readyz")).send().await?;
+    ensure!(ready.status() == 200 && ready.text().await?.contains("has not answered"), "readyz tells");
+    ensure!(server.metric("zongji_records_away_seconds", "").await? > 0.0, "the outage is measured");
+
+    tokio::task::block_in_place(|| postgres.start_again());
+    let live = server.until("/api/v1/live", Duration::from_secs(20), |live| alarms(live).is_empty()).await?;
+    ensure!(live["agents"][0]["state"] == "ready", "{live:#}");
+    let pop = pop_of_a_call(&server, &mut desk, "after").await?;
+    ensure!(pop["records_known"] == true && pop["candidates"][0]["name"] == "李师傅", "{pop:#}");
+    ensure!(server.all_calls(3).await?.len() == 3, "history is whole");
+    Ok(())
+}
+
+/// Rings the agent through and waits for the end of the wrap-up; the pop that the desk was given.
+async fn pop_of_a_call(server: &Server, desk: &mut Desk, name: &str) -> Result<Value> {
+    let dir = server.dir.path();
+    let tone = tone(dir, 440)?;
+    let caller = Caller {
+        did: "4001001001",
+        number: NUMBER,
+        digit: None,
+        hangup_ms: TALK_MS,
+        calls: 1,
+        rate: 1,
+        tone: &tone,
+        tcp: false,
+    };
+    let mut sipp = Sipp::caller(dir, name, Place::from(server.ports.free + 20), server.ports.sip, &caller)?;
+    let offer = desk.until("offer.created").await?;
+    tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(20)))?;
+    server.until("/api/v1/live", Duration::from_secs(10), |live| live["agents"][0]["state"] == "ready").await?;
+    Ok(offer["d"]["pop"].clone())
 }

@@ -572,7 +572,7 @@ impl World {
         let records = match self.rng.below(12) {
             0 => return,
             1 => None,
-            n => Some(Box::new(CallerRecords { candidates: (0..n % 3).map(candidate).collect() })),
+            n => Some(Box::new(CallerRecords { candidates: (0..n % 3).map(candidate).collect(), from_memory: false })),
         };
         let after = self.profile.records_after.mul_f64(2.0 * self.rng.unit());
         self.later(after, Due::Input(Box::new(Input::Caller { call, records })));

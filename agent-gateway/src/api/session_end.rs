@@ -24,8 +24,10 @@ pub const ENDPOINT: Endpoint = Endpoint {
 pub async fn handler(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
     let who = app.auth.identify(&app.store, &headers).await?;
     if let Some(who) = who.filter(|who| !who.is_program) {
-        sessions::end(&app.store, &who.session).await?;
+        // First what needs no records: they may be away.
+        app.auth.forget(&who.session);
         app.hub.sign_out(&who.tenant, &AgentName::from(who.user.as_str()), Some(&who.session));
+        sessions::end(&app.store, &who.session).await?;
     }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, app.auth.set_cookie(None))]).into_response())
 }

@@ -64,6 +64,7 @@ pub async fn handler(
 }
 
 async fn sign_out(app: &App, who: &SignedIn, name: &str) -> Result<(), Problem> {
+    app.auth.forget_user(&who.tenant, name);
     sessions::end_all_of(&app.store, &who.tenant, name).await?;
     app.hub.sign_out(&who.tenant, &AgentName::from(name), None);
     Ok(())

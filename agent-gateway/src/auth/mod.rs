@@ -1,5 +1,6 @@
 //! Who is asking: the cookie's session or a program's token, and what their role may do.
 
+mod known;
 mod origin;
 mod password;
 mod throttle;
@@ -22,6 +23,7 @@ use crate::problem::Problem;
 pub use origin::{OriginChecked, check as check_origin};
 pub use password::{PASSWORD_BYTES_MAX, PasswordError, hash_password, verify_password};
 
+use known::Known;
 use password::Verifier;
 use throttle::Throttle;
 
@@ -87,13 +89,13 @@ impl FromRequestParts<Arc<App>> for Source {
 pub struct Auth {
     verifier: Verifier,
     throttle: Throttle,
+    known: Known,
     tls: bool,
 }
 
 impl Auth {
-    /// Hashes one password: takes some tens of milliseconds.
-    pub fn new(tls: bool) -> Result<Self, PasswordError> {
-        Ok(Self { verifier: Verifier::new()?, throttle: Throttle::default(), tls })
+    pub fn new(tls: bool) -> Self {
+        Self { verifier: Verifier::new(), throttle: Throttle::default(), known: Known::default(), tls }
     }
 
     /// Verifies a password and makes a session; its token, for the cookie.
@@ -129,18 +131,55 @@ impl Auth {
         Ok(self.verifier.hash(password).await?)
     }
 
-    /// Who a request comes from, if from anyone.
+    /// Who a request comes from, if from anyone. Whom the records knew a moment ago is known while they can not be asked.
     pub async fn identify(&self, store: &Store, headers: &HeaderMap) -> Result<Option<SignedIn>, zongji_sql::Error> {
-        if let Some(token) = bearer(headers) {
-            let hash = TokenHash::of(token);
-            let Some(found) = tokens::get(store, &hash).await? else { return Ok(None) };
-            return signed_in(store, found.tenant, found.user, hash, true).await;
+        let (token, is_program) = match (bearer(headers), self.cookie(headers)) {
+            (Some(token), _) => (token, true),
+            (None, Some(token)) => (token, false),
+            (None, None) => return Ok(None),
+        };
+        let hash = TokenHash::of(token);
+        match self.ask(store, &hash, is_program).await {
+            Ok(Some(who)) => {
+                self.known.remember(&who, Instant::now());
+                Ok(Some(who))
+            }
+            Ok(None) => {
+                self.known.forget(&hash);
+                Ok(None)
+            }
+            Err(error) if error.is_transient() => match self.known.recall(&hash, Instant::now()) {
+                Some(who) if who.is_program == is_program => Ok(Some(who)),
+                Some(_) | None => Err(error),
+            },
+            Err(error) => Err(error),
         }
-        let Some(token) = self.cookie(headers) else { return Ok(None) };
-        let (hash, now) = (TokenHash::of(token), zongji_sql::now());
-        let Some(session) = sessions::get(store, &hash, now).await? else { return Ok(None) };
-        self.touch(store, &session, &hash, now);
-        signed_in(store, session.tenant, session.user, hash, false).await
+    }
+
+    async fn ask(
+        &self,
+        store: &Store,
+        hash: &TokenHash,
+        is_program: bool,
+    ) -> Result<Option<SignedIn>, zongji_sql::Error> {
+        if is_program {
+            let Some(found) = tokens::get(store, hash).await? else { return Ok(None) };
+            return signed_in(store, found.tenant, found.user, hash.clone(), true).await;
+        }
+        let now = zongji_sql::now();
+        let Some(session) = sessions::get(store, hash, now).await? else { return Ok(None) };
+        self.touch(store, &session, hash, now);
+        signed_in(store, session.tenant, session.user, hash.clone(), false).await
+    }
+
+    /// A session is over, whatever the records can be told of it.
+    pub fn forget(&self, session: &TokenHash) {
+        self.known.forget(session);
+    }
+
+    /// A user is signed out everywhere.
+    pub fn forget_user(&self, tenant: &TenantId, user: &str) {
+        self.known.forget_user(tenant, user);
     }
 
     /// Whether someone who was let in still is; being asked counts as being used.
@@ -157,7 +196,12 @@ impl Auth {
             },
         };
         let user = users::get(store, &who.tenant, &who.user).await?;
-        Ok(there && user.is_some_and(|user| !user.disabled && user.role == who.role))
+        let still = there && user.is_some_and(|user| !user.disabled && user.role == who.role);
+        match still {
+            true => self.known.remember(who, Instant::now()),
+            false => self.known.forget(&who.session),
+        }
+        Ok(still)
     }
 
     /// The cookie that carries a token, or that ends it where there is none.

@@ -12,6 +12,9 @@ const PASSES: u32 = 2;
 const LANES: u32 = 1;
 /// A longer password is refused: it is no password, and hashing it costs.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
+/// No one's hash, of the cost of everyone's: an unknown user takes as much time as a known one.
+const NOBODY: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 /// Passwords verified at once: each takes 19 MiB and a core for some tens of milliseconds.
 const VERIFYING_MAX: usize = 2;
 /// A sign-in waits this long for its turn.
@@ -51,21 +54,17 @@ fn hasher() -> Result<Argon2<'static>, PasswordError> {
 /// Verifies passwords on threads that may block, few at a time.
 pub struct Verifier {
     turns: Arc<Semaphore>,
-    /// The hash of no one's password: an unknown user costs as much time as a known one.
-    nobody: String,
 }
 
 impl Verifier {
-    pub fn new() -> Result<Self, PasswordError> {
-        let mut unknown = [0u8; 32];
-        getrandom::fill(&mut unknown).map_err(|e| PasswordError::Hash(e.to_string()))?;
-        Ok(Self { turns: Arc::new(Semaphore::new(VERIFYING_MAX)), nobody: hash_password(&hex::encode(unknown))? })
+    pub fn new() -> Self {
+        Self { turns: Arc::new(Semaphore::new(VERIFYING_MAX)) }
     }
 
     /// `hash` is `None` for a user who is unknown, disabled or has no password.
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, PasswordError> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobody.clone());
+        let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
         let verified = self.with_turn(move || verify_password(&password, &hash)).await?;
         Ok(verified && known)
     }
@@ -105,7 +104,10 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_has_no_password() {
-        let verifier = Verifier::new().expect("made");
+        let nobody = PasswordHash::new(NOBODY).expect("a hash");
+        let costs = Params::try_from(&nobody).expect("parameters");
+        assert_eq!((costs.m_cost(), costs.t_cost(), costs.p_cost()), (MEMORY_KIB, PASSES, LANES));
+        let verifier = Verifier::new();
         assert!(!verifier.verify("anything".into(), None).await.expect("verifies"));
     }
 }

@@ -5,7 +5,7 @@ use cti_switch::live::{CallLive, Live};
 use reqwest::{Method, StatusCode, header};
 use serde_json::json;
 
-use super::server::{Server, answer, call_id};
+use super::server::{Client, Server, answer, call_id};
 
 #[tokio::test]
 async fn probes_say_whether_the_node_lives_and_takes_calls() {
@@ -28,13 +28,19 @@ async fn without_its_records_the_server_says_so_and_a_desk_stays() {
     let answer = client.request(Method::GET, "customers").send().await.expect("an answer");
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
-    assert_eq!(client.socket().await.closed().await, Some(1001), "come again, not: you are signed out");
+    let unknown = Client { cookie: Some("zongji_session=0123".into()), ..server.stranger() };
+    assert_eq!(unknown.socket().await.closed().await, Some(1001), "come again, not: you are signed out");
     let draft = json!({ "call_id": call_id(1), "kind": "inquiry", "fields": {} });
     desk.send(json!({ "id": "1", "t": "draft.save", "d": draft })).await;
     let nack = desk.receive().await;
     assert_eq!((&nack["d"]["code"], &nack["d"]["retryable"]), (&json!("busy"), &json!(true)));
     desk.send(json!({ "id": "2", "t": "sub", "d": { "topic": "live" } })).await;
     assert_eq!(desk.receive().await["t"], "ack", "the desk goes on");
+    drop(desk);
+    client.desk(json!({ "proto": 1, "build": "t" })).await;
+    let signed_out = client.request(Method::DELETE, "session").send().await.expect("an answer");
+    assert_eq!(signed_out.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(client.socket().await.closed().await, Some(1001), "who signed out is not let in from memory");
 }
 
 #[tokio::test]

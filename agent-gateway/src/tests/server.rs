@@ -82,8 +82,7 @@ impl Server {
             tls,
             ready: ready.clone(),
             observers,
-        })
-        .expect("built");
+        });
         // A switch that has published knows its agents: these are none of them unless a test publishes them.
         live.send_replace(Arc::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

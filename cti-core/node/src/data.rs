@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -25,8 +26,24 @@ pub fn prepare(dir: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("the data directory {} can not be made", dir.display()))
 }
 
-/// Refuses a directory that another server holds.
-pub fn lock(dir: &Path) -> anyhow::Result<Lock> {
+/// How long a server that is being killed is waited for.
+const DYING_MAX: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Refuses a directory that another server holds; one that has not quite ended is waited for.
+pub async fn lock(dir: &Path) -> anyhow::Result<Lock> {
+    let until = Instant::now() + DYING_MAX;
+    loop {
+        match try_lock(dir)? {
+            Some(lock) => return Ok(lock),
+            None if Instant::now() < until => tokio::time::sleep(LOOK_AGAIN).await,
+            None => bail!("another zongji serves {}: stop it, or choose another --data", dir.display()),
+        }
+    }
+}
+
+/// `None` where another holds it.
+fn try_lock(dir: &Path) -> anyhow::Result<Option<Lock>> {
     let path = dir.join("lock");
     let file = OpenOptions::new()
         .create(true)
@@ -36,10 +53,8 @@ pub fn lock(dir: &Path) -> anyhow::Result<Lock> {
         .open(&path)
         .with_context(|| format!("{} can not be written", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(fs::TryLockError::WouldBlock) => {
-            bail!("another zongji serves {}: stop it, or choose another --data", dir.display())
-        }
+        Ok(()) => Ok(Some(Lock { _file: file })),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| format!("{} can not be locked", path.display()))
         }
@@ -123,14 +138,17 @@ mod tests {
         }
     }
 
-    #[test]
-    fn one_directory_serves_one_server() {
+    #[tokio::test]
+    async fn one_directory_serves_one_server() {
         let dir = tempfile::tempdir().expect("a directory");
         assert!(!is_held(dir.path()));
-        let held = lock(dir.path()).expect("free");
+        let held = lock(dir.path()).await.expect("free");
         assert!(is_held(dir.path()));
-        assert!(lock(dir.path()).err().expect("held").to_string().contains("another zongji serves"));
-        drop(held);
-        lock(dir.path()).expect("free again");
+        assert!(lock(dir.path()).await.err().expect("held").to_string().contains("another zongji serves"));
+        let (next, ()) = tokio::join!(lock(dir.path()), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            drop(held);
+        });
+        next.expect("one that is ending is waited for");
     }
 }

@@ -1,3 +1,4 @@
 fn main() -> std::process::ExitCode {
+    zongji::serve::program_begins();
     zongji::cli::main()
 }

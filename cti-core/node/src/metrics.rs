@@ -70,6 +70,9 @@ pub struct Metrics {
     pub sip_rejected_total: IntCounterVec,
     pub journal_lag_seconds: Gauge,
     journal: Arc<JournalMetrics>,
+    pub records_away_seconds: Gauge,
+    pub start_seconds: Gauge,
+    pub calls_taken_up: IntGauge,
     /// Inputs that found their queue to the switch full, by queue.
     pub inputs_dropped_total: IntCounterVec,
     pub frames_refused_total: IntCounterVec,
@@ -170,6 +173,21 @@ impl Metrics {
                 Gauge::new("zongji_journal_lag_seconds", "Age of the oldest fact that is not in the journal yet")?,
             )?,
             journal: Arc::new(JournalMetrics::new(&registry)?),
+            records_away_seconds: registered(
+                &registry,
+                Gauge::new(
+                    "zongji_records_away_seconds",
+                    "How long the records' database has not answered; 0 is well",
+                )?,
+            )?,
+            start_seconds: registered(
+                &registry,
+                Gauge::new("zongji_start_seconds", "From the program's beginning until it took calls")?,
+            )?,
+            calls_taken_up: registered(
+                &registry,
+                IntGauge::new("zongji_calls_taken_up", "Calls that this program took up at its start")?,
+            )?,
             inputs_dropped_total: counters(
                 &registry,
                 "zongji_inputs_dropped_total",

@@ -1,57 +1,86 @@
 //! `zongji serve`: everything started in order, joined, and ended in order.
+//!
+//! The order of a start is the order of what a caller needs: SIP's sockets first, so that the kernel keeps what comes while the
+//! journal is read; then the switch with its calls; and only then what calls do without, the records above all.
+
+mod phases;
+mod records;
+mod signals;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use agent_gateway::{GatewayConfig, Hub};
-use anyhow::{Context, anyhow, bail};
+use anyhow::Context;
+use cti_base::Timestamp;
 use cti_switch::Input;
-use cti_switch::config::Tenant;
-use cti_switch::limits::TENANTS_MAX;
 use recordings::{Recorder, RecorderThread};
 use tokio::net::UnixListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use zongji_sql::Store;
 
-use crate::admin::{self, Answer, Request, control};
+use crate::admin::{self, Answer, Request, Status, control};
 use crate::config::Setup;
 use crate::journal::projector;
-use crate::journal::take_up::take_up;
+use crate::journal::take_up::{could_take_up, take_up};
 use crate::journal::{self, Journal};
 use crate::lookup::LookUps;
 use crate::metrics::{self, LiveWatch, Metrics};
-use crate::net::inbox::{Inbox, inbox};
+use crate::net::inbox::{Inbox, Pause, inbox};
 use crate::net::tcp::Tcp;
-use crate::switch_task::{self, Hands, Published, Ways};
-use crate::{data, wiring};
+use crate::switch_task::{self, Hands, Origin, Published, Ways};
+use crate::wiring::{self, Sound};
+use crate::{clock, data};
+
+pub use phases::program_begins;
+pub use signals::Signals;
+pub use upgrade::CHECK_FLAG;
+
+use phases::Phases;
+use records::{Known, Records};
+use signals::Told;
+use upgrade::Program;
 
 /// How long calls that are hung up on at the end may take to be over.
 const CALLS_END_MAX: Duration = Duration::from_secs(2);
 /// How long the ended program waits for the last facts and recordings to be written.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long an `apply` or `user` waits for records that are not there yet.
+const RECORDS_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long the switch may take to stand still with all that it knows on disk.
+const STANDSTILL_MAX: Duration = Duration::from_secs(5);
+/// The exit code where the switch ended by itself.
+const BROKE: i32 = 1;
+/// Legs of the engine that is only made to see whether it can be.
+const LEGS_OF_CHECK: usize = 2;
+/// Upgrades that are asked for and wait.
+const UPGRADES_MAX: usize = 4;
 
-/// A server that runs. `run` waits for its end.
+/// A server that runs. [`Server::run_until_signal`] waits for its end.
 pub struct Server {
     pub http: SocketAddr,
     pub metrics_listen: SocketAddr,
     pub sip: Vec<SocketAddr>,
     pub store: Store,
     pub live: LiveWatch,
-    drain_s: u64,
     idle: watch::Receiver<bool>,
     ready: Arc<AtomicBool>,
     inbox: Inbox,
-    lookups: LookUps,
+    records: Records,
     stop: CancellationToken,
     tasks: tokio::task::JoinSet<()>,
     threads: Threads,
     hub: Hub,
     setup: Setup,
+    program: Program,
+    upgrades: mpsc::Receiver<Upgrade>,
+    clock: clock::Keeper,
     _lock: data::Lock,
 }
 
@@ -64,48 +93,74 @@ struct Threads {
     recorder_thread: RecorderThread,
 }
 
+/// Someone wants this server to become `binary`; is told only where it does not.
+struct Upgrade {
+    binary: Option<PathBuf>,
+    failed: oneshot::Sender<String>,
+}
+
 /// Runs until a signal, within the runtime that this makes.
 pub fn run(setup: Setup) -> anyhow::Result<()> {
     crate::logging::start(setup.config.log.format);
     crate::runtime()?.block_on(async {
+        let signals = Signals::new()?;
         let server = Server::start(setup, true).await?;
         server.announce();
-        server.run_until_signal(|| {}).await
+        server.run_until_signal(signals, || {}).await
     })
+}
+
+/// Whether this program could serve: what [`upgrade`] asks of the next one. Reads only.
+pub fn check(setup: &Setup) -> anyhow::Result<()> {
+    let key = data::node_key(&setup.node_key())?;
+    let listeners = wiring::configured_listeners(&setup.config);
+    let engine_config = wiring::engine_config(setup, &listeners, LEGS_OF_CHECK);
+    could_take_up(&setup.journal(), &key, engine_config).map_err(anyhow::Error::msg)?;
+    println!("zongji {} could serve {}", env!("CARGO_PKG_VERSION"), setup.data.display());
+    Ok(())
 }
 
 impl Server {
     /// Starts everything and takes calls. `first_password`: a first start makes and prints an administrator.
     pub async fn start(setup: Setup, first_password: bool) -> anyhow::Result<Self> {
+        let mut phases = Phases::begin();
+        // Beside everything else: they are needed as soon as the journal's tenants are read.
+        drop(tokio::task::spawn_blocking(wiring::make_tables));
+        let program = Program::running().context("this program's own file is not known")?;
         data::prepare(&setup.data)?;
-        let lock = data::lock(&setup.data)?;
+        let lock = data::lock(&setup.data).await?;
         let key = data::node_key(&setup.node_key())?;
+        phases.done("program and lock");
         let legs_max = wiring::raise_file_limit();
         let sockets = wiring::Sockets::bind(&setup).await?;
+        phases.done("bind");
 
         let metrics = Metrics::new()?;
-        let store = Store::connect(&setup.database_url()).await.with_context(|| {
-            format!("the database {} can not be opened", wiring::without_password(&setup.database_url()))
-        })?;
-        if first_password
-            && let Some((name, password)) = admin::first_administrator(&store).await.map_err(|e| anyhow!(e))?
-        {
-            println!("First start: sign in as tenant `system`, user `{name}`, password `{password}`.");
-            println!("It is shown this once; change it with `zongji user passwd --tenant system --name {name}`.");
-        }
         let (inbox, outlet) = inbox(metrics.clone());
         let stop = CancellationToken::new();
-        let (recorder, recorder_thread) = wiring::start_recorder(&setup, &inbox)?;
-        let media = wiring::start_media(&setup, recorder.clone(), &inbox)?;
-        let media_counters = media.counters();
-        let mut opened = journal::open(&setup.journal(), setup.config.journal.durability, &key)?;
-        let engine_config = wiring::engine_config(&setup, &sockets, legs_max);
-        let (engine, taken_up) = take_up(&mut opened, engine_config, wiring::seed(&key)?)?;
-        let (appender, journal) = opened.start()?;
-        let (progress, projecting) = projector::start(journal.clone(), store.clone(), CancellationToken::new());
+        let (of_sound, sounds_inbox) = (setup.clone(), inbox.clone());
+        let sound = tokio::task::spawn_blocking(move || wiring::start_sound(&of_sound, &sounds_inbox));
 
+        let mut opened = journal::open(&setup.journal(), setup.config.journal.durability, &key)?;
+        phases.done("read the journal");
+        let engine_config = wiring::engine_config(&setup, &sockets.listeners, legs_max);
+        let (engine, report) = take_up(&mut opened, engine_config, wiring::seed(&key)?)?;
+        let last = (report.last_at > Timestamp::default()).then_some(report.last_at);
+        let begun = clock::begin(&setup.journal(), last);
+        let known: Known = engine.tenants().map(|tenant| (tenant.doc.tenant.id.clone(), tenant.clone())).collect();
+        let taken_up = engine.live(begun.now).values().map(|live| live.calls.len()).sum::<usize>();
+        let alive = begun.alive.filter(|_| !report.is_new);
+        let (appender, journal) = opened.start()?;
+        phases.done("replay");
+
+        let Sound { recorder, recorder_thread, media } = sound.await??;
+        let media_counters = media.counters();
+        phases.done("media");
+
+        let store = Store::open_lazily(&setup.database_url())?;
+        let (progress, projecting) = projector::start(journal.clone(), store.clone(), CancellationToken::new());
         let (live_in, live) = watch::channel(Arc::new(BTreeMap::new()));
-        let (idle_in, idle) = watch::channel(true);
+        let (idle_in, idle) = watch::channel(taken_up == 0);
         let ready = Arc::new(AtomicBool::new(false));
         let (hub, router) = agent_gateway::build(GatewayConfig {
             store: store.clone(),
@@ -115,33 +170,35 @@ impl Server {
             tls: false,
             ready: ready.clone(),
             observers: wiring::observers(&metrics),
-        })
-        .context("the gateway could not start")?;
+        });
         let lookups = LookUps::new(store.clone(), inbox.clone());
+        for (id, tenant) in &known {
+            lookups.declare(id.clone(), tenant.country);
+        }
         let tcp = Tcp::new(inbox.clone(), stop.clone());
+        phases.done("gateway");
 
         // Bound before the records are read: what is applied from here on comes by the socket.
         let path = setup.control_socket();
         let control = control::bind(&path).with_context(|| format!("{} can not be made", path.display()))?;
-        // Before the switch takes its first input and anyone can connect: a call or a desk that came first would be nobody's.
-        let tenants = admin::stored_tenants(&store).await.map_err(|error| anyhow!(error))?;
-        if tenants.len() > TENANTS_MAX {
-            bail!("the records hold {} tenants; one node serves at most {TENANTS_MAX}", tenants.len());
-        }
-        if !taken_up.is_new {
-            inbox.send(Input::Restarted).await;
-        }
-        for tenant in tenants {
-            declare(&inbox, &lookups, tenant).await;
+        let records = Records { store: store.clone(), inbox: inbox.clone(), lookups: lookups.clone(), first_password };
+        // Nobody is known yet: before the switch takes its first input and anyone can connect, or a call or a desk that
+        // came first would be nobody's.
+        if known.is_empty() {
+            records.once(&setup, &known).await?;
+            phases.done("records");
         }
 
-        let hands =
-            Hands { tcp: tcp.clone(), media, hub: hub.clone(), lookups: lookups.clone(), metrics: metrics.clone() };
+        let hands = Hands { tcp: tcp.clone(), media, hub: hub.clone(), lookups, metrics: metrics.clone() };
         let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
         let published = Published { live: live_in, idle: idle_in };
         let ways = Ways { sockets: sockets.udp, inbox: inbox.clone(), outlet };
-        let switch = switch_task::spawn(engine, appender, ways, hands, published, stop.clone())
+        let origin = Origin { engine, journal: appender, taken_up: alive };
+        let switch = switch_task::spawn(origin, ways, hands, published, stop.clone())
             .context("the switch's thread could not start")?;
+        ready.store(true, Ordering::Release);
+        phases.done("switch");
+        let away = begun.alive.map_or(Duration::ZERO, |alive| clock::now().since(alive));
 
         let mut tasks = tokio::task::JoinSet::new();
         for listener in sockets.tcp {
@@ -149,50 +206,88 @@ impl Server {
             tasks.spawn(async move { end_logged("SIP over TCP", tcp.listen(listener).await) });
         }
         let (http, metrics_listen) = (sockets.http.local_addr()?, sockets.metrics.local_addr()?);
-        let refresh = wiring::refresher(media_counters, &recorder, progress);
-        let scraped = metrics::serve(sockets.metrics, metrics, live.clone(), refresh);
+        let refresh = wiring::refresher(media_counters, &recorder, progress, store.clone());
+        let scraped = metrics::serve(sockets.metrics, metrics.clone(), live.clone(), refresh);
         tasks.spawn(async move { end_logged("the metrics", scraped.await) });
         let served = agent_gateway::serve(sockets.http, router, stop.clone().cancelled_owned());
         tasks.spawn(async move { end_logged("HTTP", served.await) });
 
         let threads = Threads { switch, projecting, journal, recorder, recorder_thread };
-        let server = Self {
+        let idle_now = idle.clone();
+        let clock = clock::Keeper::start(&setup.journal(), move || *idle_now.borrow()).context("the clock's mark")?;
+        let (upgrades_in, upgrades) = mpsc::channel(UPGRADES_MAX);
+        let mut server = Self {
             http,
             metrics_listen,
             sip,
             store,
             live,
-            drain_s: setup.config.node.drain_s,
             idle,
             ready,
             inbox,
-            lookups,
+            records,
             stop,
             tasks,
             threads,
             hub,
             setup,
+            program,
+            upgrades,
+            clock,
             _lock: lock,
         };
-        Ok(server.begin(control))
+        phases.done("the rest");
+        metrics.start_seconds.set(phases.total().as_secs_f64());
+        metrics.calls_taken_up.set(i64::try_from(taken_up).unwrap_or(i64::MAX));
+        tracing::info!(
+            calls = taken_up,
+            away_ms = away.as_millis() as u64,
+            clock = begun.reckoned.as_str(),
+            "taken up {taken_up} calls in {} ms: {phases}",
+            phases.total().as_millis()
+        );
+        let mut instance = [0u8; 8];
+        data::random(&mut instance)?;
+        let status = Status {
+            instance: hex::encode(instance),
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            taken_up: taken_up as u64,
+            away_ms: away.as_millis() as u64,
+            start_ms: phases.total().as_millis() as u64,
+        };
+        server.answer(control, known, status, upgrades_in);
+        Ok(server)
     }
 
-    /// Answers on the control socket, and is ready.
-    fn begin(mut self, control: UnixListener) -> Self {
-        let (store, inbox, lookups) = (self.store.clone(), self.inbox.clone(), self.lookups.clone());
+    /// Answers on the control socket, and brings up the records where they are not there yet.
+    fn answer(&mut self, control: UnixListener, known: Known, status: Status, upgrades: mpsc::Sender<Upgrade>) {
         // Two applies of one tenant at once would each compare with what the other is about to replace.
-        let one_at_a_time = Arc::new(tokio::sync::Mutex::new(()));
+        let one_at_a_time: Arc<Mutex<()>> = Arc::default();
+        if !known.is_empty() {
+            let (records, setup, turn) = (self.records.clone(), self.setup.clone(), one_at_a_time.clone());
+            self.tasks.spawn(async move {
+                let _turn = turn.lock().await;
+                records.until_done(&setup, &known).await;
+            });
+        }
+        let records = self.records.clone();
         self.tasks.spawn(control::serve(control, move |request| {
-            carry_out(store.clone(), inbox.clone(), lookups.clone(), one_at_a_time.clone(), request)
+            let (records, one_at_a_time) = (records.clone(), one_at_a_time.clone());
+            let (status, upgrades) = (status.clone(), upgrades.clone());
+            async move {
+                match request {
+                    Request::Status => Ok(Answer::Status(status)),
+                    Request::Upgrade { binary } => Err(upgrade_asked(&upgrades, binary).await),
+                    request => carry_out(&records, one_at_a_time, request).await,
+                }
+            }
         }));
-        self.ready.store(true, Ordering::Release);
-        self
     }
 
     /// Does in this process what the control socket does.
     pub async fn ask(&self, request: Request) -> Result<Answer, String> {
-        let alone = Arc::default();
-        carry_out(self.store.clone(), self.inbox.clone(), self.lookups.clone(), alone, request).await
+        carry_out(&self.records, Arc::default(), request).await
     }
 
     fn announce(&self) {
@@ -206,29 +301,77 @@ impl Server {
     }
 
     /// Waits for SIGTERM or SIGINT, lets calls end for the drain time, and ends. A second signal ends at once. `at_signal`
-    /// is done first, off the runtime's threads.
-    pub async fn run_until_signal(mut self, at_signal: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
-        let mut signals = Signals::new()?;
-        let broke = tokio::select! {
-            () = signals.next() => false,
-            () = self.stop.cancelled() => true,
-        };
-        self.ready.store(false, Ordering::Release);
-        if !broke {
-            self.inbox.send(Input::Drain).await;
-            if tokio::task::spawn_blocking(at_signal).await.is_err() {
-                tracing::error!("what was to be done at the end ended by a panic");
-            }
-            let drain = Duration::from_secs(self.drain_s);
-            tracing::info!(drain_s = self.drain_s, "no new calls; waiting for those in progress");
+    /// is done first, off the runtime's threads. SIGUSR2 or `zongji upgrade` before that makes it another program.
+    pub async fn run_until_signal(
+        mut self,
+        mut signals: Signals,
+        at_signal: impl FnOnce() + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let broke = loop {
             tokio::select! {
-                _ = tokio::time::timeout(drain, self.idle.wait_for(|idle| *idle)) => {}
-                () = signals.next() => tracing::info!("a second signal: ending at once"),
-                () = self.stop.cancelled() => {}
+                () = self.stop.cancelled() => break true,
+                told = signals.next() => match told {
+                    Told::End => break false,
+                    Told::Upgrade => {
+                        let failed = self.become_another(None).await;
+                        tracing::error!(error = failed, "not upgraded: this program goes on");
+                    }
+                },
+                Some(Upgrade { binary, failed }) = self.upgrades.recv() => {
+                    let error = self.become_another(binary).await;
+                    tracing::error!(error, "not upgraded: this program goes on");
+                    // Whoever asked may be gone.
+                    let _ = failed.send(error);
+                }
             }
+        };
+        if broke {
+            // Like any crash: what an orderly end would hang up on and seal, the next process takes up.
+            tracing::error!("the switch's thread ended by itself: the program ends with it");
+            std::process::exit(BROKE);
+        }
+        self.ready.store(false, Ordering::Release);
+        self.upgrades.close();
+        self.inbox.send(Input::Drain).await;
+        if tokio::task::spawn_blocking(at_signal).await.is_err() {
+            tracing::error!("what was to be done at the end ended by a panic");
+        }
+        let drain_s = self.setup.config.node.drain_s;
+        tracing::info!(drain_s, "no new calls; waiting for those in progress");
+        let drained = self.idle.wait_for(|idle| *idle);
+        tokio::select! {
+            _ = tokio::time::timeout(Duration::from_secs(drain_s), drained) => {}
+            () = signals.end() => tracing::info!("a second signal: ending at once"),
+            () = self.stop.cancelled() => {}
         }
         self.close().await;
-        if broke { Err(anyhow!("the switch's thread ended by itself: see the log")) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Becomes `binary`, or the own file as it is by now. Returns only where that fails, with the reason: all is as before.
+    async fn become_another(&self, binary: Option<PathBuf>) -> String {
+        let next = self.program.becomes(binary);
+        let version = match next.look().await {
+            Ok(version) => version,
+            Err(error) => return error,
+        };
+        tracing::info!(version, file = %next.file().display(), "becoming another program: the switch stands still");
+        let (still, stands) = oneshot::channel();
+        let (go_on, held) = oneshot::channel();
+        if !self.inbox.pause(Pause { still, go_on: held }).await {
+            return "the switch has ended".into();
+        }
+        let error = match tokio::time::timeout(STANDSTILL_MAX, stands).await {
+            Ok(Ok(())) => {
+                self.clock.mark();
+                format!("{} can not be run: {}", next.file().display(), next.exec())
+            }
+            Ok(Err(_)) | Err(_) => {
+                format!("the journal did not take the switch's state within {} s", STANDSTILL_MAX.as_secs())
+            }
+        };
+        drop(go_on);
+        error
     }
 
     /// Ends the calls that are left, writes what has happened, and lets go of everything.
@@ -270,43 +413,24 @@ impl Server {
     }
 }
 
-async fn declare(inbox: &Inbox, lookups: &LookUps, tenant: Arc<Tenant>) {
-    lookups.declare(tenant.doc.tenant.id.clone(), tenant.country).await;
-    inbox.send(Input::Declare(tenant)).await;
+/// What an asked-for upgrade failed by; where it succeeds, this process is another before there is an answer.
+async fn upgrade_asked(upgrades: &mpsc::Sender<Upgrade>, binary: Option<PathBuf>) -> String {
+    let (failed, error) = oneshot::channel();
+    let asked = upgrades.send(Upgrade { binary, failed }).await;
+    let ending = || "this server is ending".to_owned();
+    if asked.is_err() { ending() } else { error.await.unwrap_or_else(|_| ending()) }
 }
 
-async fn carry_out(
-    store: Store,
-    inbox: Inbox,
-    lookups: LookUps,
-    one_at_a_time: Arc<tokio::sync::Mutex<()>>,
-    request: Request,
-) -> Result<Answer, String> {
+async fn carry_out(records: &Records, one_at_a_time: Arc<Mutex<()>>, request: Request) -> Result<Answer, String> {
+    if tokio::time::timeout(RECORDS_WAIT_MAX, records.store.until_ready()).await.is_err() {
+        return Err("the records' database is away: see the server's log, and try again when it is back".into());
+    }
     let _turn = one_at_a_time.lock().await;
-    let done = admin::carry_out(&store, request).await?;
+    let done = admin::carry_out(&records.store, request).await?;
     for tenant in done.declared {
-        declare(&inbox, &lookups, tenant).await;
+        records.declare(tenant).await;
     }
     Ok(done.answer)
-}
-
-/// SIGTERM and SIGINT alike.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 fn end_logged(what: &str, ended: std::io::Result<()>) {

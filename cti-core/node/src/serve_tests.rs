@@ -135,6 +135,30 @@ async fn a_call_is_answered_recorded_and_kept_and_one_that_the_end_of_the_server
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_does_not_understand_the_journal_would_not_take_over() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let setup = setup(dir.path());
+    data::prepare(&setup.data).expect("made");
+    check(&setup).expect("nothing to take up yet");
+    let server = Server::start(setup.clone(), false).await.expect("started");
+    let mut result = Err(anyhow::anyhow!("no snapshot came"));
+    // The first group holds a snapshot: from then on there is something to look at.
+    server.inbox.send(Input::Tick).await;
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        if server.threads.journal.counters().snapshots.load(Ordering::Relaxed) > 0 {
+            result = check(&setup);
+            break;
+        }
+    }
+    result.expect("its own program understands it");
+    std::fs::write(setup.node_key(), [7; 32]).expect("written");
+    let error = check(&setup).expect_err("another key").to_string();
+    assert!(error.contains("another node.key"), "{error}");
+    server.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_on_the_same_data_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = Server::start(setup(dir.path()), true).await.expect("started");

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_gateway::Hub;
-use cti_base::TenantId;
+use cti_base::{TenantId, Timestamp};
 use cti_media::MediaEvent;
 use cti_sip::{Transmit, Transport};
 use cti_switch::desk::Direction;
@@ -26,7 +26,7 @@ use crate::journal::hold::Hold;
 use crate::lookup::LookUps;
 use crate::media_worker::MediaWorkers;
 use crate::metrics::Metrics;
-use crate::net::inbox::{Inbox, Outlet};
+use crate::net::inbox::{Inbox, Outlet, Pause};
 use crate::net::tcp::Tcp;
 use crate::net::udp::{Bound, Udp};
 
@@ -48,6 +48,14 @@ pub struct Hands {
     pub hub: Hub,
     pub lookups: LookUps,
     pub metrics: Metrics,
+}
+
+/// An engine and the journal that it came from.
+pub struct Origin {
+    pub engine: Engine,
+    pub journal: Appender,
+    /// When the process before this one was last alive, where the engine has its calls.
+    pub taken_up: Option<Timestamp>,
 }
 
 /// How inputs come in: SIP over UDP is read on the task's own thread.
@@ -75,14 +83,15 @@ struct Task {
     /// The engine's version, and whether the journal's alarm is on.
     published_version: Option<(u64, bool)>,
     publish_from: Instant,
+    /// When the process before this one was last alive, where its calls are taken up.
+    taken_up: Option<Timestamp>,
     stop: CancellationToken,
 }
 
 /// Starts the thread. On `stop` it takes in what has come, writes a snapshot and ends; should it end otherwise, it cancels
 /// `stop` itself, so that all ends with it.
 pub fn spawn(
-    engine: Engine,
-    journal: Appender,
+    origin: Origin,
     ways: Ways,
     hands: Hands,
     published: Published,
@@ -106,8 +115,8 @@ pub fn spawn(
                 }
             }
             let task = Task {
-                engine,
-                hold: Hold::new(journal),
+                engine: origin.engine,
+                hold: Hold::new(origin.journal),
                 udp,
                 hands,
                 outlet: ways.outlet,
@@ -115,6 +124,7 @@ pub fn spawn(
                 published,
                 published_version: None,
                 publish_from: Instant::now(),
+                taken_up: origin.taken_up,
                 stop,
             };
             task.run().await;
@@ -129,14 +139,38 @@ pub fn spawn(
 
 impl Task {
     async fn run(mut self) {
+        self.take_up();
         self.until_stopped().await;
         // What came in before the end is still taken in, so that its facts are kept.
+        self.take_in_the_rest();
+        self.settle().await;
+    }
+
+    /// Before anything else comes in or falls due: the outside is made right for the calls that are there.
+    fn take_up(&mut self) {
+        let Some(alive) = self.taken_up else { return };
+        // A call may live long without an input: how long the switch was away counts from its last sign of life.
+        let nothing_due = self.engine.poll_deadline().is_none_or(|due| due > alive);
+        if nothing_due && alive > self.hold.last_at() {
+            self.handle_at(alive, Input::Tick);
+        }
+        self.handle(Input::Restarted);
+    }
+
+    fn take_in_the_rest(&mut self) {
         for _ in 0..LAST_TURNS_MAX {
             if !self.turn() {
-                break;
+                return;
             }
         }
-        self.settle().await;
+    }
+
+    async fn stand_still(&mut self, pause: Pause) {
+        self.take_in_the_rest();
+        if self.settle().await && !self.hold.is_undurable() && pause.still.send(()).is_ok() {
+            // An end without a word means the same.
+            let _ = pause.go_on.await;
+        }
     }
 
     async fn until_stopped(&mut self) {
@@ -154,6 +188,10 @@ impl Task {
                 biased;
                 () = self.stop.cancelled() => return,
                 Ok(()) = durable.changed() => continue,
+                Some(pause) = self.outlet.pauses.recv() => {
+                    self.stand_still(pause).await;
+                    continue;
+                }
                 input = self.outlet.other.recv(), if room => input,
                 input = self.outlet.sip.recv(), if room => input,
                 () = tokio::time::sleep_until(wake.unwrap_or_else(far).into()), if wake.is_some() => continue,
@@ -165,8 +203,8 @@ impl Task {
         }
     }
 
-    /// Everything on disk, with a snapshot, and its effects out.
-    async fn settle(&mut self) {
+    /// Everything on disk, with a snapshot, and its effects out. False where the journal does not take it in time.
+    async fn settle(&mut self) -> bool {
         let mut durable = self.hold.durable();
         let until = tokio::time::Instant::now() + SETTLE_MAX;
         let mut closed = false;
@@ -175,16 +213,18 @@ impl Task {
             self.carry_out_released();
             if self.hold.is_empty() {
                 if closed {
-                    return;
+                    return true;
                 }
                 closed = true;
                 self.hold.close(&self.engine);
                 continue;
             }
-            let waited = tokio::time::timeout_at(until, durable.changed()).await;
-            if !matches!(waited, Ok(Ok(()))) {
+            // A group of which nothing goes out waits for the next: here until its time has come.
+            let wake = self.hold.wake().map_or(until, |wake| until.min(wake.into()));
+            let gone = matches!(tokio::time::timeout_at(wake, durable.changed()).await, Ok(Err(_)));
+            if gone || tokio::time::Instant::now() >= until {
                 tracing::error!(limit_s = SETTLE_MAX.as_secs(), "the journal did not take the last group in time");
-                return;
+                return false;
             }
         }
     }
@@ -227,10 +267,13 @@ impl Task {
     }
 
     fn handle(&mut self, input: Input) {
+        self.handle_at(clock::now(), input);
+    }
+
+    fn handle_at(&mut self, now: Timestamp, input: Input) {
         if let Input::Media(event) = &input {
             self.measure_media(event);
         }
-        let now = clock::now();
         self.hold.input(now, &input);
         self.engine.handle(now, input);
         while let Some(effect) = self.engine.poll_effect() {

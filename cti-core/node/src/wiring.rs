@@ -1,16 +1,20 @@
 //! What the shells are made of and how they are joined: sockets, engine, recorder, media workers, and who counts what.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_gateway::Observers;
 use anyhow::Context;
+use cti_base::{Country, E164};
 use cti_sip::{DigestPolicy, EndpointConfig, Transport};
 use cti_switch::{EngineConfig, Input};
 use recordings::{Recorder, RecorderThread, StoreConfig};
+use tokio::net::TcpListener;
+use zongji_sql::Store;
 
-use crate::config::{Digest, REALM, Setup};
+use crate::config::{Digest, NodeConfig, REALM, Setup};
 use crate::journal::projector::Progress;
 use crate::media_worker::{MediaConfig, MediaCounters, MediaWorkers, PromptLibrary};
 use crate::metrics::{self, Metrics};
@@ -20,6 +24,9 @@ use crate::{clock, data};
 
 /// Files that are open beside the legs' sockets: database, recordings, browsers.
 const FILES_BESIDE_LEGS: u64 = 2_048;
+/// How long an address may still be held by a process that is being killed.
+const BIND_MAX: Duration = Duration::from_secs(2);
+const BIND_AGAIN: Duration = Duration::from_millis(10);
 /// A leg has a socket for RTP and one for RTCP; its recording's file is counted half to each leg.
 const FILES_PER_LEG: u64 = 3;
 /// Legs are never more than this, whatever the system allows.
@@ -35,8 +42,8 @@ pub struct Sockets {
     pub listeners: Vec<(Transport, SocketAddr)>,
     pub udp: Vec<udp::Bound>,
     pub tcp: Vec<std::net::TcpListener>,
-    pub http: tokio::net::TcpListener,
-    pub metrics: tokio::net::TcpListener,
+    pub http: TcpListener,
+    pub metrics: TcpListener,
 }
 
 impl Sockets {
@@ -47,20 +54,34 @@ impl Sockets {
         let mut listeners = Vec::new();
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for listen in &config.sip.udp {
-            let bound = udp::bind(*listen).with_context(|| taken("[sip] udp", listen))?;
+            let bound = patiently(|| udp::bind(*listen)).await.with_context(|| taken("[sip] udp", listen))?;
             listeners.push((Transport::Udp, bound.local));
             udp.push(bound);
         }
         for listen in &config.sip.tcp {
-            let bound = tcp::bind(*listen).with_context(|| taken("[sip] tcp", listen))?;
+            let bound = patiently(|| tcp::bind(*listen)).await.with_context(|| taken("[sip] tcp", listen))?;
             listeners.push((Transport::Tcp, bound.local_addr()?));
             tcp.push(bound);
         }
-        let bind = tokio::net::TcpListener::bind;
-        let http = bind(config.http.listen).await.with_context(|| taken("[http] listen", &config.http.listen))?;
-        let metrics =
-            bind(config.metrics.listen).await.with_context(|| taken("[metrics] listen", &config.metrics.listen))?;
+        let (http, metrics) = (&config.http.listen, &config.metrics.listen);
+        let http_bound = patiently(|| tcp::bind(*http)).await.with_context(|| taken("[http] listen", http))?;
+        let metrics_bound =
+            patiently(|| tcp::bind(*metrics)).await.with_context(|| taken("[metrics] listen", metrics))?;
+        let (http, metrics) = (TcpListener::from_std(http_bound)?, TcpListener::from_std(metrics_bound)?);
         Ok(Self { listeners, udp, tcp, http, metrics })
+    }
+}
+
+/// Tries again for [`BIND_MAX`] where the address is taken.
+async fn patiently<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let until = Instant::now() + BIND_MAX;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < until => {
+                tokio::time::sleep(BIND_AGAIN).await;
+            }
+            done => return done,
+        }
     }
 }
 
@@ -75,13 +96,19 @@ pub fn raise_file_limit() -> usize {
     legs as usize
 }
 
-pub fn engine_config(setup: &Setup, sockets: &Sockets, legs_max: usize) -> EngineConfig {
+/// SIP's listeners as the configuration has them, nothing bound.
+pub fn configured_listeners(config: &NodeConfig) -> Vec<(Transport, SocketAddr)> {
+    let udp = config.sip.udp.iter().map(|listen| (Transport::Udp, *listen));
+    udp.chain(config.sip.tcp.iter().map(|listen| (Transport::Tcp, *listen))).collect()
+}
+
+pub fn engine_config(setup: &Setup, listeners: &[(Transport, SocketAddr)], legs_max: usize) -> EngineConfig {
     let config = &setup.config;
-    let listening: Vec<SocketAddr> = sockets.listeners.iter().map(|(_, address)| *address).collect();
+    let listening: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
     let own = if listening.is_empty() { outward_ip() } else { local_ip(&listening) };
     EngineConfig {
         sip: EndpointConfig {
-            listeners: sockets.listeners.clone(),
+            listeners: listeners.to_vec(),
             advertised: config.sip.advertised,
             local_ip: own,
             digest: match config.sip.digest {
@@ -113,7 +140,26 @@ pub fn seed(key: &[u8; data::NODE_KEY_BYTES]) -> anyhow::Result<[u8; 32]> {
     Ok(seed)
 }
 
-pub fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, RecorderThread)> {
+/// The tables of numbering plans, which the first number that is looked at would else wait for: a tenth of a second of a core.
+pub fn make_tables() {
+    let _no_number = Country::parse("CN").and_then(|country| E164::parse("10000000000", country));
+}
+
+/// What has to do with sound.
+pub struct Sound {
+    pub recorder: Recorder,
+    pub recorder_thread: RecorderThread,
+    pub media: MediaWorkers,
+}
+
+/// Reads the prompts and starts the threads: tens of milliseconds.
+pub fn start_sound(setup: &Setup, inbox: &Inbox) -> anyhow::Result<Sound> {
+    let (recorder, recorder_thread) = start_recorder(setup, inbox)?;
+    let media = start_media(setup, recorder.clone(), inbox)?;
+    Ok(Sound { recorder, recorder_thread, media })
+}
+
+fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, RecorderThread)> {
     let inbox = inbox.clone();
     let root = setup.recordings();
     let told = format!("the recordings' folder {} can not be used", root.display());
@@ -125,7 +171,7 @@ pub fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder,
     Ok((recorder, thread))
 }
 
-pub fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Result<MediaWorkers> {
+fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Result<MediaWorkers> {
     let config = MediaConfig {
         ip: media_bind_ip(setup),
         workers: setup.config.media.workers,
@@ -160,13 +206,14 @@ pub fn observers(metrics: &Metrics) -> Observers {
 }
 
 /// Brings the figures that others count up to date when they are asked for.
-pub fn refresher(media: Arc<MediaCounters>, recorder: &Recorder, progress: Progress) -> metrics::Refresh {
+pub fn refresher(media: Arc<MediaCounters>, recorder: &Recorder, progress: Progress, store: Store) -> metrics::Refresh {
     let recordings = recorder.counters();
     Arc::new(move |metrics: &Metrics| {
         metrics.observe_media(media.packets_in(), media.packets_out(), media.lost());
         metrics.observe_recordings(&recordings);
         metrics.journal_lag_seconds.set(progress.lag_seconds(clock::now()));
         metrics.observe_journal(progress.journal());
+        metrics.records_away_seconds.set(store.away().unwrap_or_default().as_secs_f64());
     })
 }
 

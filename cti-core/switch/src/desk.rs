@@ -165,6 +165,10 @@ pub struct PopContact {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, TS)]
 pub struct CallerRecords {
     pub candidates: Vec<Candidate>,
+    /// The records could not be asked: this is what they said the last time.
+    #[serde(default)]
+    #[ts(skip)]
+    pub from_memory: bool,
 }
 
 pub const CANDIDATES_MAX: usize = 10;
@@ -177,7 +181,8 @@ pub struct Pop {
     pub number: Pii<String>,
     pub region: Option<String>,
     pub candidates: Vec<Candidate>,
-    /// False where the records could not be asked in time: the desk says so and looks again.
+    /// False where the records could not be asked in time: the desk says so and looks again. Candidates are then what the
+    /// records said of this number the last time.
     pub records_known: bool,
     pub ivr_path: Vec<NodeName>,
     #[ts(type = "number")]

@@ -177,6 +177,11 @@ impl Engine {
         known.is_some_and(|known| known.tenant.doc == tenant.doc && known.tenant.digests == tenant.digests)
     }
 
+    /// The tenants in force.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values().map(|state| &state.tenant)
+    }
+
     /// Whose sessions and offers they are, by what the calls say.
     fn index_calls(&mut self) {
         for (id, call) in &self.calls {

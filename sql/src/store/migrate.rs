@@ -66,6 +66,6 @@ pub(super) async fn run(store: &Store) -> Result<()> {
     }
     match store {
         Store::Sqlite { write, .. } => apply!(write.begin_with("BEGIN IMMEDIATE"), None::<&'static str>, sqlite),
-        Store::Postgres(pool) => apply!(pool.begin(), Some(LOCK), postgres),
+        Store::Postgres { pool, .. } => apply!(pool.begin(), Some(LOCK), postgres),
     }
 }

@@ -32,15 +32,25 @@ enum Reply {
     Error(String),
 }
 
+/// Why a request has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// What the server says: nothing has changed.
+    #[error("{0}")]
+    Refused(String),
+    #[error("the running server did not answer: {0}")]
+    NoAnswer(String),
+}
+
 /// Asks the server of this data directory; `None` where none runs.
-pub async fn ask(socket: &Path, request: &Request) -> Option<Result<Answer, String>> {
+pub async fn ask(socket: &Path, request: &Request) -> Option<Result<Answer, AskError>> {
     let stream = UnixStream::connect(socket).await.ok()?;
     let exchanged = timeout(WORK_TIME_MAX, exchange(stream, request)).await;
     Some(match exchanged {
         Ok(Ok(Reply::Ok(answer))) => Ok(answer),
-        Ok(Ok(Reply::Error(message))) => Err(message),
-        Ok(Err(error)) => Err(format!("the running server did not answer on {}: {error}", socket.display())),
-        Err(_) => Err(format!("the running server did not answer within {} s", WORK_TIME_MAX.as_secs())),
+        Ok(Ok(Reply::Error(message))) => Err(AskError::Refused(message)),
+        Ok(Err(error)) => Err(AskError::NoAnswer(format!("{}: {error}", socket.display()))),
+        Err(_) => Err(AskError::NoAnswer(format!("not within {} s", WORK_TIME_MAX.as_secs()))),
     })
 }
 

@@ -6,6 +6,7 @@ mod diff;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use agent_gateway::auth::{hash_password, verify_password};
@@ -34,11 +35,35 @@ pub struct Package {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
-    Apply { packages: Vec<Package> },
-    UserAdd { tenant: TenantId, name: String, display: Option<String>, role: Role, password: String },
-    UserPassword { tenant: TenantId, name: String, password: String },
-    UserList { tenant: TenantId },
-    UserToken { tenant: TenantId, name: String, label: String },
+    Apply {
+        packages: Vec<Package>,
+    },
+    UserAdd {
+        tenant: TenantId,
+        name: String,
+        display: Option<String>,
+        role: Role,
+        password: String,
+    },
+    UserPassword {
+        tenant: TenantId,
+        name: String,
+        password: String,
+    },
+    UserList {
+        tenant: TenantId,
+    },
+    UserToken {
+        tenant: TenantId,
+        name: String,
+        label: String,
+    },
+    /// Which server answers here.
+    Status,
+    /// Become the program in this file, or in the own one as it is by now. Answered only where that fails.
+    Upgrade {
+        binary: Option<PathBuf>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +83,22 @@ pub enum Answer {
     Token {
         token: String,
     },
+    Status(Status),
+}
+
+/// A server, and how it started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Another at each start.
+    pub instance: String,
+    pub version: String,
+    pub pid: u32,
+    /// Calls that it took up.
+    pub taken_up: u64,
+    /// From the last sign of life of the one before until it took calls.
+    pub away_ms: u64,
+    /// From the program's beginning until it took calls.
+    pub start_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,6 +146,7 @@ pub async fn carry_out(store: &Store, request: Request) -> Result<Done, String> 
         Request::UserPassword { tenant, name, password } => change_password(store, &tenant, name, password).await,
         Request::UserList { tenant } => list_users(store, &tenant).await,
         Request::UserToken { tenant, name, label } => make_token(store, &tenant, &name, &label).await,
+        Request::Status | Request::Upgrade { .. } => Err("no server runs on this data".into()),
     };
     Ok(Done { answer: answer?, declared: Vec::new() })
 }

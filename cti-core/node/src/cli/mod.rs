@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod recording;
 mod serve;
+mod upgrade;
 mod user;
 
 use std::path::PathBuf;
@@ -52,9 +53,11 @@ pub struct Place {
 #[derive(Subcommand)]
 enum Command {
     /// Run the call centre
-    Serve,
+    Serve(serve::Serve),
     /// Run it with a sample tenant, simulated callers and simulated agents
     Demo(demo::Demo),
+    /// Make the running server another program without dropping a call
+    Upgrade(upgrade::Upgrade),
     /// Declare tenants from files: prints the differences, drops no call
     Apply(apply::Apply),
     /// Check configuration, tenant and IVR files without a server
@@ -97,7 +100,7 @@ async fn ask_server(setup: &Setup, request: &Request) -> anyhow::Result<Option<A
     let until = Instant::now() + STARTING_MAX;
     loop {
         if let Some(answer) = control::ask(&setup.control_socket(), request).await {
-            return answer.map(Some).map_err(|message| anyhow!(message));
+            return Ok(Some(answer?));
         }
         if !data::is_held(&setup.data) {
             return Ok(None);
@@ -113,7 +116,8 @@ async fn ask_server(setup: &Setup, request: &Request) -> anyhow::Result<Option<A
 pub fn main() -> ExitCode {
     let Cli { place, command } = Cli::parse();
     let done = match command {
-        Command::Serve => serve::run(&place),
+        Command::Serve(serve) => serve.run(&place),
+        Command::Upgrade(upgrade) => upgrade.run(&place),
         Command::Demo(demo) => demo.run(&place),
         Command::Apply(apply) => apply.run(&place),
         Command::Check(check) => check.run(),

@@ -114,7 +114,7 @@ impl User {
             Answer::Users { users } if as_json => println!("{}", serde_json::to_string_pretty(&users)?),
             Answer::Users { users } => print(&users),
             Answer::Token { token } => println!("{token}"),
-            Answer::Applied { .. } => bail!("the server answered something else"),
+            Answer::Applied { .. } | Answer::Status(_) => bail!("the server answered something else"),
         }
         Ok(ExitCode::SUCCESS)
     }

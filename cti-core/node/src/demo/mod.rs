@@ -2,6 +2,7 @@
 
 mod callers;
 mod people;
+mod phones;
 mod records;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use ivr_scripts::shipped;
 use crate::admin::{Package, Request};
 use crate::config::{Setup, TenantFile};
 use crate::phone::Sound;
-use crate::serve::Server;
+use crate::serve::{Server, Signals};
 use crate::{clock, data};
 use people::{HUMAN, SignIns};
 
@@ -32,24 +33,26 @@ pub fn run(mut setup: Setup, callers: usize) -> anyhow::Result<()> {
     crate::logging::start(setup.config.log.format);
     keep_to_this_machine(&mut setup);
     crate::runtime()?.block_on(async {
+        let signals = Signals::new()?;
         let server = Server::start(setup.clone(), true).await?;
+        server.store.until_ready().await;
         let sip = server.sip.first().copied().context("[sip] udp is empty: the demo's calls come over UDP")?;
         let sign_ins = SignIns::load_or_make(&setup.data)?;
-        let agents = people::agent_phones(sip.ip())?;
-        let package = tenant_package(&setup.data, &agents.uris, &sign_ins)?;
+        let phones = phones::find_or_start(&setup.data, sip, callers).await?;
+        let package = tenant_package(&setup.data, &phones.uris, &sign_ins)?;
         server.ask(Request::Apply { packages: vec![package] }).await.map_err(|error| anyhow!(error))?;
         people::add_office(&server, &sign_ins).await?;
         let (tenant, china) = (TenantId::from("demo"), Country::parse("CN").context("CN is a country")?);
         records::fill(&server.store, &tenant, china, clock::now()).await.context("the sample records")?;
         print_welcome(&server, &sign_ins, sip, callers, &setup.data);
-        let calling = callers::start(sip, callers)?;
-        server
-            .run_until_signal(move || {
-                drop(calling);
-                drop(agents);
-            })
-            .await
+        server.run_until_signal(signals, move || phones.end()).await
     })
+}
+
+/// The phones of a demo, as its server starts them.
+pub fn run_phones(setup: &Setup, sip: SocketAddr, callers: usize) -> anyhow::Result<()> {
+    crate::logging::start(setup.config.log.format);
+    crate::runtime()?.block_on(phones::run(&setup.data, sip, callers))
 }
 
 /// The demo's trunk is this machine: unless told otherwise, SIP listens here only.

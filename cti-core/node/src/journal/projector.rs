@@ -72,6 +72,7 @@ struct Projector {
 
 impl Projector {
     async fn run(mut self) {
+        self.store.until_ready().await;
         let mut appended = self.journal.appended();
         let mut position = loop {
             match projector::position(&self.store, self.journal.name()).await {

@@ -64,7 +64,7 @@ impl Journal {
         Self { file, shared: Arc::default(), name, appended, counters }
     }
 
-    pub(super) fn counters(&self) -> Arc<JournalCounters> {
+    pub fn counters(&self) -> Arc<JournalCounters> {
         self.counters.clone()
     }
 

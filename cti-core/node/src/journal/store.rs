@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cti_base::Timestamp;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::seal::{Kind, Sealer};
 use super::{KeptGroup, KeptSnapshot};
@@ -126,6 +126,17 @@ impl Store {
             }
         }
         Ok(Self { connection, sealer: Arc::new(sealer) })
+    }
+
+    /// Opens the file beside the one who writes it, to read; `None` where there is none yet.
+    pub fn open_to_read(path: &Path, key: &[u8; 32]) -> Result<Option<Self>, StoreError> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(BUSY)?;
+        let name: String = connection.query_row("SELECT name FROM journal", [], |row| row.get(0))?;
+        Ok(Some(Self { connection, sealer: Arc::new(Sealer::new(key, &name)) }))
     }
 
     pub fn commit(&mut self, group: &Sealed) -> rusqlite::Result<()> {

@@ -1,13 +1,14 @@
 //! From what the journal kept to the engine as it was: the last snapshot, and every input after it handled again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cti_base::Timestamp;
 use cti_switch::{Effect, Engine, EngineConfig, Input};
 use serde::{Deserialize, Serialize};
 
+use super::store::{self, Store};
 use super::{Cut, JournalError, KeptGroup, Opened};
 
 /// What came of taking up.
@@ -73,6 +74,21 @@ pub fn take_up(opened: &mut Opened, config: EngineConfig, seed: [u8; 32]) -> Res
         tracing::error!(facts = report.facts_differing, "the journal's inputs did not lead to its facts again");
     }
     Ok((engine, report))
+}
+
+/// Whether this program understands what a running server keeps in `folder`: its last snapshot. Reads only.
+pub fn could_take_up(folder: &Path, key: &[u8; 32], config: EngineConfig) -> Result<(), String> {
+    let path = folder.join(store::FILE);
+    let unread = |error: &dyn std::fmt::Display| format!("the journal {} can not be read: {error}", path.display());
+    let Some(store) = Store::open_to_read(&path, key).map_err(|error| unread(&error))? else { return Ok(()) };
+    let (snapshot, broken) = store.snapshot().map_err(|error| unread(&error))?;
+    match snapshot {
+        Some(snapshot) => Engine::restore(config, &snapshot.state)
+            .map(drop)
+            .map_err(|error| format!("the calls in progress are not understood: {error}")),
+        None if broken > 0 => Err(unread(&"it was written with another node.key")),
+        None => Ok(()),
+    }
 }
 
 /// Appends one input, as it is read here, to a group's.

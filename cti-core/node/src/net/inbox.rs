@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use cti_sip::{Flow, Packet};
 use cti_switch::Input;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Metrics;
 
@@ -22,20 +22,30 @@ const _: () = assert!(INPUT_QUEUE_MAX > cti_switch::limits::TENANTS_MAX);
 pub struct Inbox {
     sip: mpsc::Sender<Input>,
     other: mpsc::Sender<Input>,
+    pauses: mpsc::Sender<Pause>,
     metrics: Metrics,
+}
+
+/// Asks the switch to stand still between two inputs, with everything that has come taken in and on disk. It goes on when the
+/// other end of `go_on` is dropped.
+pub struct Pause {
+    pub still: oneshot::Sender<()>,
+    pub go_on: oneshot::Receiver<()>,
 }
 
 /// The switch's side.
 pub struct Outlet {
     pub sip: mpsc::Receiver<Input>,
     pub other: mpsc::Receiver<Input>,
+    pub pauses: mpsc::Receiver<Pause>,
 }
 
 /// Both ends.
 pub fn inbox(metrics: Metrics) -> (Inbox, Outlet) {
     let (sip, sip_out) = mpsc::channel(SIP_QUEUE_MAX);
     let (other, other_out) = mpsc::channel(INPUT_QUEUE_MAX);
-    (Inbox { sip, other, metrics }, Outlet { sip: sip_out, other: other_out })
+    let (pauses, pauses_out) = mpsc::channel(1);
+    (Inbox { sip, other, pauses, metrics }, Outlet { sip: sip_out, other: other_out, pauses: pauses_out })
 }
 
 impl Inbox {
@@ -78,6 +88,11 @@ impl Inbox {
             self.metrics.inputs_dropped_total.with_label_values(&["other"]).inc();
             tracing::error!(limit = INPUT_QUEUE_MAX, "the switch's input queue is full: an input is lost");
         }
+    }
+
+    /// Has the switch stand still. False when it is gone.
+    pub async fn pause(&self, pause: Pause) -> bool {
+        self.pauses.send(pause).await.is_ok()
     }
 
     /// The sender that the gateway is given.

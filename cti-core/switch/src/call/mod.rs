@@ -296,7 +296,7 @@ impl Call {
     /// What the desk paints. Records, path and variables are the call's own, and are kept once.
     pub(crate) fn pop(&self, wait_ms: u64) -> Pop {
         let (candidates, records_known) = match &self.records {
-            Records::Known(known) => (known.candidates.clone(), true),
+            Records::Known(known) => (known.candidates.clone(), !known.from_memory),
             Records::Asked(_) | Records::Unknown => (Vec::new(), false),
         };
         Pop {

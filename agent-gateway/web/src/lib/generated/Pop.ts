@@ -11,6 +11,7 @@ export type Pop = {
  */
 number: string, region: string | null, candidates: Array<Candidate>, 
 /**
- * False where the records could not be asked in time: the desk says so and looks again.
+ * False where the records could not be asked in time: the desk says so and looks again. Candidates are then what the
+ * records said of this number the last time.
  */
 records_known: boolean, ivr_path: Array<NodeName>, wait_ms: number, vars: { [key in string]: string }, };
