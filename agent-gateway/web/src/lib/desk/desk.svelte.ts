@@ -100,6 +100,8 @@ class DeskStore {
       link: (link, control) => {
         const back = link === 'open' && (this.link !== 'open' || (control && !this.control));
         if (link === 'lost' && this.link !== 'lost') this.lostMs = clock.exact();
+        // What could not be loaded meanwhile is loaded now.
+        if (back && this.link === 'lost') this.ended += 1;
         this.link = link;
         this.control = control;
         if (back && control) this.drafts.flush();

@@ -1,7 +1,7 @@
 /** One websocket `cc.v1` that comes back by itself. Folding is `fold.ts`; this carries frames, ids and time. */
 import type { AckLike, AnyCommand, ClientCommand } from './types';
 import type { EventFrame, NackCode, ServerControl, TopicFrame } from '../generated';
-import { backoffMs, resendable, STABLE_MS } from './backoff';
+import { backoffMs, resendable, SHAKY_ATTEMPT, STABLE_MS } from './backoff';
 import { hadEffect } from './effect';
 import { EMPTY, event, snapshot, welcome, type DeskState } from './fold';
 import { liveFrame, NO_LIVE, type LiveState } from './live';
@@ -307,7 +307,10 @@ export class DeskSocket {
 
   #later(): void {
     clearTimeout(this.#retry);
-    if (this.#openedMs > 0 && Date.now() - this.#openedMs >= STABLE_MS) this.#attempt = 0;
+    if (this.#openedMs > 0) {
+      const wasGood = Date.now() - this.#openedMs >= STABLE_MS;
+      this.#attempt = wasGood ? 0 : Math.min(this.#attempt, SHAKY_ATTEMPT);
+    }
     this.#openedMs = 0;
     const wait = backoffMs(this.#attempt, Math.random());
     this.#attempt += 1;
