@@ -274,6 +274,9 @@ impl Task {
         if let Input::Media(event) = &input {
             self.measure_media(event);
         }
+        if self.engine.is_moot(now, &input) {
+            return;
+        }
         self.hold.input(now, &input);
         self.engine.handle(now, input);
         while let Some(effect) = self.engine.poll_effect() {

@@ -25,9 +25,9 @@ impl Engine {
         [self.timers.next(), self.endpoint.poll_deadline(), pulse, self.alarm_over()].into_iter().flatten().min()
     }
 
-    /// Whether this input, with nothing due, would change nothing. It may say no of one that does not; never yes of one
-    /// that does.
-    pub(crate) fn is_moot(&self, now: Timestamp, input: &Input) -> bool {
+    /// Whether [`Engine::handle`] would answer this input with [`Taken::Nothing`], for who has to note it before. It may say
+    /// no of one that does nothing; never yes of one that does something.
+    pub fn is_moot(&self, now: Timestamp, input: &Input) -> bool {
         if self.next_due().is_some_and(|at| at <= now) {
             return false;
         }

@@ -1,5 +1,7 @@
 //! What a snapshot costs. `cargo test --release -p cti-switch figures -- --ignored --nocapture` prints it.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures time")]
+
 use std::time::Instant;
 
 use super::menu::menu_file;
@@ -37,7 +39,7 @@ fn busy_world(calls: usize) -> World {
         }],
         last_contacts: Vec::new(),
     };
-    let records = CallerRecords { candidates: vec![candidate] };
+    let records = CallerRecords { candidates: vec![candidate], from_memory: false };
     let settings = Settings { records, legs_max: 10_000, ..Settings::default() };
     let mut world = world_with(&file, answers(50), settings);
     world.checked = false;

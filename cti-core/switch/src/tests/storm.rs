@@ -4,8 +4,12 @@ use cti_media::MediaEvent;
 use super::*;
 use crate::Input;
 
+fn lossy() -> Settings {
+    Settings { loss_per_mille: 20, ..Settings::default() }
+}
+
 /// Ten minutes of callers who come, wait, give up, talk; agents who answer, miss, refuse, go and come; datagrams lost.
-fn storm(seed: u64, change: fn(&mut Settings)) -> (World, String) {
+fn storm(seed: u64, settings: Settings) -> (World, String) {
     let mut rng = Rng::from_number(seed);
     let mut file = file(6);
     file["queue"] = json!([
@@ -19,8 +23,6 @@ fn storm(seed: u64, change: fn(&mut Settings)) -> (World, String) {
         agent["queues"] = if n % 2 == 0 { json!(["general"]) } else { json!(["repair", "general"]) };
         agent["skills"] = json!({"repair": 1 + n % 5});
     }
-    let mut settings = Settings { loss_per_mille: 20, ..Settings::default() };
-    change(&mut settings);
     let mut world = world_with(&file, answers(500), settings);
     world.phone(carrier()).talk = Some(S * 9);
     for _ in 0..300 {
@@ -77,7 +79,7 @@ fn storm(seed: u64, change: fn(&mut Settings)) -> (World, String) {
 #[test]
 fn whatever_comes_the_rules_hold_and_nothing_is_left() {
     for seed in 0..30 {
-        let (mut world, _) = storm(seed, |_| {});
+        let (mut world, _) = storm(seed, lossy());
         assert!(world.records().len() >= 60, "seed {seed}: {} calls", world.records().len());
         world.settings.loss_per_mille = 0;
         assert_clean(&mut world);
@@ -86,20 +88,14 @@ fn whatever_comes_the_rules_hold_and_nothing_is_left() {
 
 #[test]
 fn the_same_seed_is_the_same_run() {
-    assert_eq!(storm(7, |_| {}).1, storm(7, |_| {}).1);
+    assert_eq!(storm(7, lossy()).1, storm(7, lossy()).1);
 }
 
 #[test]
 fn a_run_through_snapshots_is_the_same_run() {
-    let cases: [(u64, fn(&mut Settings)); 4] = [
-        (1, |settings| settings.snapshot_every = 1),
-        (2, |settings| settings.snapshot_every = 1),
-        (3, |settings| settings.snapshot_every = 7),
-        (4, |settings| settings.snapshot_every = 31),
-    ];
-    for (seed, change) in cases {
-        let (plain, log) = storm(seed, |_| {});
-        let (read_back, log_read_back) = storm(seed, change);
+    for (seed, snapshot_every) in [(1, 1), (2, 1), (3, 7), (4, 31)] {
+        let (plain, log) = storm(seed, lossy());
+        let (read_back, log_read_back) = storm(seed, Settings { snapshot_every, ..lossy() });
         assert_eq!(log, log_read_back, "seed {seed}");
         assert_eq!(format!("{:?}", plain.media), format!("{:?}", read_back.media), "seed {seed}");
         assert_eq!(plain.engine.state_hash(), read_back.engine.state_hash(), "seed {seed}");
@@ -109,7 +105,7 @@ fn a_run_through_snapshots_is_the_same_run() {
 #[test]
 fn an_input_that_is_said_to_do_nothing_does_nothing() {
     for seed in 10..12 {
-        let (world, _) = storm(seed, |settings| settings.prove_nothing = true);
+        let (world, _) = storm(seed, Settings { prove_nothing: true, ..lossy() });
         assert!(world.forgotten > 20, "seed {seed}: {} forgotten", world.forgotten);
     }
 }
@@ -117,7 +113,7 @@ fn an_input_that_is_said_to_do_nothing_does_nothing() {
 #[test]
 fn whatever_crashes_the_rules_hold_and_nothing_is_left() {
     for seed in 100..130 {
-        let (mut world, _) = storm(seed, |settings| settings.crash_per_mille = 8);
+        let (mut world, _) = storm(seed, Settings { crash_per_mille: 8, ..lossy() });
         assert!(world.crashes > 10, "seed {seed}: {} crashes", world.crashes);
         (world.settings.loss_per_mille, world.settings.crash_per_mille) = (0, 0);
         // Whose BYE came to nobody for too long is known by silence only.
