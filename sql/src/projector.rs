@@ -58,6 +58,24 @@ pub async fn position(store: &Store, journal: &str) -> Result<Option<u64>> {
     store.one(&POSITION, args![journal]).await?.map(|row| row.of("projections", "name").int("seq")).transpose()
 }
 
+/// Whether history shows something of this fact by itself; of the others it shows what the call's own record carries.
+pub const fn is_shown(fact: &Fact) -> bool {
+    match fact {
+        Fact::CallEnded { .. }
+        | Fact::WrapupEnded { .. }
+        | Fact::RecordingStarted { .. }
+        | Fact::RecordingEnded { .. } => true,
+        Fact::CallStarted { .. }
+        | Fact::NodeEntered { .. }
+        | Fact::Queued { .. }
+        | Fact::Offered { .. }
+        | Fact::OfferEnded { .. }
+        | Fact::Answered { .. }
+        | Fact::Held { .. }
+        | Fact::AgentState { .. } => false,
+    }
+}
+
 /// Applies a journal's facts (in order of seq, at most `BATCH_MAX`) and the position in one transaction. Facts up to the stored
 /// position are skipped. Gives the number applied.
 pub async fn apply<F: Borrow<FactRecord> + Sync>(store: &Store, journal: &str, facts: &[F]) -> Result<usize> {

@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use zongji_sql::{Store, projector};
 
-use super::{Journal, JournalCounters, KEPT};
+use super::{Journal, JournalCounters, KEPT, Read};
 use crate::clock;
 
+/// How long the first fact of a batch waits for company: a call's history is asked for by people, and each write costs.
+const GATHER: Duration = Duration::from_millis(100);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 /// How often facts beyond their time are let go.
@@ -82,13 +84,17 @@ impl Projector {
         };
         self.position.send_replace(position);
         let mut pruned = tokio::time::Instant::now();
+        let mut many = true;
         loop {
-            let on_disk = *appended.borrow_and_update();
-            if position < on_disk {
-                position = self.step(position).await;
+            if position < *appended.borrow_and_update() {
+                if !many {
+                    tokio::time::sleep(GATHER).await;
+                }
+                (position, many) = self.step(position).await;
                 self.position.send_replace(position);
                 continue;
             }
+            many = false;
             self.oldest.store(0, Ordering::Relaxed);
             if pruned.elapsed() >= PRUNE_EVERY {
                 self.journal.prune(position, clock::now() - KEPT);
@@ -100,44 +106,53 @@ impl Projector {
         }
     }
 
-    /// One batch; the position after it, unchanged where it failed.
-    async fn step(&mut self, position: u64) -> u64 {
+    /// One batch. Gives the position after it, unchanged where it failed, and whether the next should follow at once.
+    async fn step(&mut self, position: u64) -> (u64, bool) {
         let read = match self.journal.read(position, projector::BATCH_MAX).await {
             Ok(read) => read,
             Err(error) => {
                 self.wait(&error).await;
-                return position;
+                return (position, true);
             }
         };
         let Some(through) = read.through else {
             // Pruned, or a gap: nothing between here and what is on disk.
-            return *self.journal.appended().borrow();
+            return (*self.journal.appended().borrow(), true);
         };
-        if let Some(first) = read.facts.first() {
-            self.oldest.store(first.at.as_micros(), Ordering::Relaxed);
+        let full = read.facts.len() == projector::BATCH_MAX;
+        let shown = read.facts.iter().find(|fact| projector::is_shown(&fact.fact));
+        // What history does not show is passed over in memory; a restart passes over it again.
+        if shown.is_none() && !full {
+            return (through, false);
         }
-        let name = self.journal.name().to_owned();
-        let result = match projector::apply(&self.store, &name, &read.facts).await {
-            Err(error) if !error.is_transient() => self.one_by_one(&name, &read.facts).await,
-            result => result.map(|_| ()),
-        };
-        let result = match result {
-            Ok(()) if read.facts.last().map(|f| f.seq) != Some(through) => {
-                projector::skip(&self.store, &name, through).await
-            }
-            result => result,
-        };
-        match result {
+        let oldest = shown.or(read.facts.first()).map_or(0, |fact| fact.at.as_micros());
+        self.oldest.store(oldest, Ordering::Relaxed);
+        match self.apply(&read, through).await {
             Ok(()) => {
                 self.retry = RETRY_FIRST;
-                through
+                self.oldest.store(0, Ordering::Relaxed);
+                (through, full)
             }
             Err(error) => {
                 self.wait(&error).await;
                 // Some of the batch may be in: the database knows.
-                position
+                (position, true)
             }
         }
+    }
+
+    async fn apply(&self, read: &Read, through: u64) -> zongji_sql::Result<()> {
+        let name = self.journal.name();
+        match projector::apply(&self.store, name, &read.facts).await {
+            Err(error) if !error.is_transient() => self.one_by_one(name, &read.facts).await?,
+            result => {
+                result?;
+            }
+        }
+        if read.facts.last().map(|fact| fact.seq) == Some(through) {
+            return Ok(());
+        }
+        projector::skip(&self.store, name, through).await
     }
 
     /// A fact that no database takes must not keep back those after it.
