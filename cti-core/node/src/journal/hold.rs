@@ -298,3 +298,7 @@ impl Hold {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "hold_tests.rs"]
+mod tests;

@@ -7,11 +7,11 @@ use zongji_sql::{Page, Store};
 
 use super::*;
 
-fn at(ms: u64) -> Timestamp {
+pub(super) fn at(ms: u64) -> Timestamp {
     Timestamp::from_millis(1_700_000_000_000 + ms)
 }
 
-fn state(agent: u64) -> Fact {
+pub(super) fn state(agent: u64) -> Fact {
     let agent: AgentName = agent.to_string().into();
     Fact::AgentState { tenant: "acme".into(), agent, state: AgentState::Ready, reason: None }
 }
