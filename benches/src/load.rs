@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::server::{Ended, Result, SIP, Server};
 
-const AGENTS: u16 = 100;
+pub const AGENTS: u16 = 100;
 const RATE: u32 = 50;
 const SECONDS: u32 = 20;
 const PHONES: u16 = 15_610;
@@ -23,7 +23,32 @@ pub fn load() -> Result<()> {
 }
 
 fn run(rate: u32) -> Result<()> {
-    let server = Server::start(AGENTS, false, |n| format!("sip:{n:03}@127.0.0.1:{PHONES}"))?;
+    let server = Server::start(AGENTS, false, phone)?;
+    let Rung { calls, took, cpu_s } = ring(&server, rate)?;
+    let setups = server.metric("zongji_setup_seconds_count", "")?;
+    let quick = server.metric("zongji_setup_seconds_bucket", "le=\"0.01\"")?;
+    println!(
+        "load: {rate}/s: {calls} of {calls} answered in {:.1} s, {:.2} ms CPU a call in the whole process, setup within 10 ms: {quick} of {setups}",
+        took.as_secs_f64(),
+        cpu_s * 1_000.0 / f64::from(calls),
+    );
+    Ok(())
+}
+
+/// Calls that were all answered, and what the whole process took for them.
+pub struct Rung {
+    pub calls: u32,
+    pub took: Duration,
+    pub cpu_s: f64,
+}
+
+/// The phone of agent n.
+pub fn phone(n: u16) -> String {
+    format!("sip:{n:03}@127.0.0.1:{PHONES}")
+}
+
+/// So many calls a second for 20 s into a server with 100 agents whose phones are [`phone`].
+pub fn ring(server: &Server, rate: u32) -> Result<Rung> {
     let scenario = |name: &str, text: &str| -> Result<std::path::PathBuf> {
         let plain: String =
             text.lines().filter(|line| !line.contains("rtp_stream")).map(|line| format!("{line}\n")).collect();
@@ -45,19 +70,12 @@ fn run(rate: u32) -> Result<()> {
         .status()?;
     let took = started.elapsed();
     std::thread::park_timeout(Duration::from_secs(2));
-    let spent = server.cpu_s()? - before;
+    let cpu_s = server.cpu_s()? - before;
     let answered = server.metric("zongji_calls_total", "outcome=\"answered\"")?;
-    let setups = server.metric("zongji_setup_seconds_count", "")?;
-    let quick = server.metric("zongji_setup_seconds_bucket", "le=\"0.01\"")?;
-    println!(
-        "load: {rate}/s: {answered} of {calls} answered in {:.1} s, {:.2} ms CPU a call in the whole process, setup within 10 ms: {quick} of {setups}",
-        took.as_secs_f64(),
-        spent * 1_000.0 / f64::from(calls),
-    );
     if !status.success() || answered < f64::from(calls) {
         return Err(format!("{answered} of {calls} calls were answered; sipp ended with {status}").into());
     }
-    Ok(())
+    Ok(Rung { calls, took, cpu_s })
 }
 
 fn sipp(dir: &Path, scenario: &Path, port: u16) -> Command {

@@ -27,6 +27,28 @@ impl Drop for Ended {
     }
 }
 
+/// CPU seconds, bytes given to `write`, calls of it, and bytes that went to the disk's queue (proc(5), `io`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    pub cpu_s: f64,
+    pub written: f64,
+    pub writes: f64,
+    pub to_disk: f64,
+}
+
+impl std::ops::Sub for Spent {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            cpu_s: self.cpu_s - before.cpu_s,
+            written: self.written - before.written,
+            writes: self.writes - before.writes,
+            to_disk: self.to_disk - before.to_disk,
+        }
+    }
+}
+
 /// The program with one queue `q` at DID 4001001001 and `agents` contact phones, and a folder that goes with it.
 pub struct Server {
     process: Ended,
@@ -36,6 +58,11 @@ pub struct Server {
 impl Server {
     /// `uri(n)` is agent n's phone.
     pub fn start(agents: u16, record: bool, uri: impl Fn(u16) -> String) -> Result<Self> {
+        Self::start_durable(agents, record, "process", uri)
+    }
+
+    /// With `[journal] durability`.
+    pub fn start_durable(agents: u16, record: bool, durability: &str, uri: impl Fn(u16) -> String) -> Result<Self> {
         let dir = std::env::temp_dir().join(format!("zongji-bench-{}", std::process::id()));
         fs::create_dir_all(&dir)?;
         let mut tenant = format!(
@@ -53,7 +80,7 @@ impl Server {
             dir.join("zongji.toml"),
             format!(
                 "[node]\ndrain_s = 0\n[http]\nlisten = \"127.0.0.1:{HTTP}\"\n[sip]\nudp = [\"127.0.0.1:{SIP}\"]\ntcp = []\n[metrics]\nlisten = \"127.0.0.1:{METRICS}\"\n\
-                 [database]\nurl = \"sqlite:{0}/zongji.db\"\n[recordings]\nstore = \"file:{0}/recordings\"\n",
+                 [journal]\ndurability = \"{durability}\"\n[database]\nurl = \"sqlite:{0}/zongji.db\"\n[recordings]\nstore = \"file:{0}/recordings\"\n",
                 dir.join("data").display()
             ),
         )?;
@@ -75,6 +102,32 @@ impl Server {
         let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
         let ticks = |n: usize| fields.get(n).and_then(|field| field.parse::<f64>().ok()).ok_or("no CPU time in /proc");
         Ok((ticks(11)? + ticks(12)?) / TICKS_PER_S)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.0.id()
+    }
+
+    /// What the threads whose names begin with `name` have cost so far.
+    pub fn threads(&self, name: &str) -> Result<Spent> {
+        let mut spent = Spent::default();
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let task = task?.path();
+            let read = |file: &str| fs::read_to_string(task.join(file));
+            if !read("comm")?.starts_with(name) {
+                continue;
+            }
+            // proc(5): the first number of schedstat is time on the CPU in nanoseconds.
+            let ran = read("schedstat")?.split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok());
+            spent.cpu_s += ran.ok_or("no CPU time in /proc")? / 1e9;
+            for line in read("io")?.lines() {
+                let value = |name: &str| line.strip_prefix(name).and_then(|value| value.trim().parse::<f64>().ok());
+                spent.written += value("wchar:").unwrap_or(0.0);
+                spent.writes += value("syscw:").unwrap_or(0.0);
+                spent.to_disk += value("write_bytes:").unwrap_or(0.0);
+            }
+        }
+        Ok(spent)
     }
 
     /// The sum of a metric's samples whose labels contain `labels`.
