@@ -1,7 +1,8 @@
 //! The whole switch in simulated time: real SIP bytes to callers and phones over a network that loses, doubles, reorders and
-//! delays; media workers, records and desks around it; ten minutes of traffic a seed. The program dies on the way, at times with
-//! inputs that were not durable and effects that were not carried out, and another takes up what its journal has. After each input the switch's own
-//! invariants are asked, and checkers that share no code with it read its facts, its SIP bytes and its media commands.
+//! delays, and by streams; media workers, records and desks around it; ten minutes of traffic a seed. The program dies on the
+//! way, at times with inputs that were not durable and effects that were not carried out, and another takes up what its journal
+//! has. After each input the switch's own invariants are asked, and checkers that share no code with it read its facts, its SIP
+//! bytes and its media commands.
 //!
 //! A failure prints its seed. `ZONGJI_SEED=7 cargo test -p zongji-tests --test sim one_seed -- --nocapture` runs that seed
 //! alone and prints what happened; `ZONGJI_SEEDS=50` sets how many seeds are run.
@@ -13,6 +14,7 @@ mod media;
 mod network;
 mod node;
 mod profile;
+mod streams;
 mod ua;
 mod wire;
 mod world;

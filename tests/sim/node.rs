@@ -81,6 +81,11 @@ impl Node {
         self.hash_before = self.engine.as_ref().map(Engine::state_hash);
     }
 
+    /// Whether it would do nothing: such an input is not in the journal.
+    pub fn is_moot(&self, now: Timestamp, input: &Input) -> bool {
+        self.engine.as_ref().is_none_or(|engine| engine.is_moot(now, input))
+    }
+
     /// Gives the input to the engine. What it wants done is held.
     pub fn handle(&mut self, now: Timestamp, input: Input) -> Result<u64, String> {
         let Some(engine) = &mut self.engine else { return Err("an input while the program is down".into()) };

@@ -84,12 +84,21 @@ pub struct AgentProfile {
     pub tenant: TenantId,
     pub name: AgentName,
     pub address: SocketAddr,
+    /// Its phone speaks TCP.
+    pub tcp: bool,
     /// Registers by digest with this secret.
     pub secret: Option<String>,
     pub always_ready: bool,
     pub desk: bool,
     pub skills: BTreeMap<String, u8>,
     pub queues: Vec<String>,
+}
+
+impl AgentProfile {
+    /// What a URI of its phone's says of the transport.
+    pub const fn transport(&self) -> &'static str {
+        if self.tcp { ";transport=tcp" } else { "" }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -261,7 +270,9 @@ impl Profile {
                 let queues: Vec<&String> = a.queues.iter().filter(|q| settings.vip_stands || *q != "vip").collect();
                 let phone = match &a.secret {
                     Some(_) => json!({ "kind": "sip", "secret_file": "none" }),
-                    None => json!({ "kind": "contact", "uri": format!("sip:{}@{}", a.name, a.address) }),
+                    None => {
+                        json!({ "kind": "contact", "uri": format!("sip:{}@{}{}", a.name, a.address, a.transport()) })
+                    }
                 };
                 json!({ "name": a.name, "queues": queues, "skills": a.skills, "phone": phone,
                         "always_ready": a.always_ready })
@@ -326,6 +337,7 @@ fn agent(rng: &mut Rng, t: usize, tenant: &TenantId, n: u64) -> AgentProfile {
         tenant: tenant.clone(),
         address: address(&format!("192.0.2.{}:{}", 20 + t, 6001 + n)),
         secret,
+        tcp: rng.below(4) == 0,
         always_ready: !desk || rng.below(4) == 0,
         desk,
         skills: BTreeMap::from([("repair".to_owned(), 1 + rng.below(5) as u8)]),

@@ -49,7 +49,7 @@ pub struct Ua {
 impl Ua {
     pub fn new(address: SocketAddr, agent: Option<(TenantId, AgentName)>, rng: &mut Rng) -> Self {
         let config = EndpointConfig {
-            listeners: vec![(Transport::Udp, address)],
+            listeners: vec![(Transport::Udp, address), (Transport::Tcp, address)],
             advertised: None,
             local_ip: address.ip(),
             digest: DigestPolicy::Md5,
@@ -85,8 +85,9 @@ impl Ua {
         session
     }
 
-    pub fn register(&mut self, now: Timestamp, switch: &str, user: &str, secret: &str) {
-        let registrar = self.endpoint.target_of(&format!("sip:{switch}")).expect("a SIP URI with an address");
+    pub fn register(&mut self, now: Timestamp, switch: &str, transport: &str, user: &str, secret: &str) {
+        let registrar =
+            self.endpoint.target_of(&format!("sip:{switch}{transport}")).expect("a SIP URI with an address");
         self.endpoint.register(
             now,
             RegisterRequest {

@@ -16,6 +16,7 @@ use crate::ledger::{Agent, Ledger};
 use crate::media::{Meant, Workers, ensure};
 use crate::node::{Node, Step};
 use crate::profile::{Profile, QueueSettings, REALM, SWITCH, TRAFFIC, address};
+use crate::streams::Streams;
 use crate::ua::Ua;
 use crate::wire::{Sent, Wire};
 
@@ -56,6 +57,8 @@ enum Due {
     Restart,
     ToSwitch(Packet),
     ToUa(usize, Packet),
+    /// A phone finds no program to open a stream to.
+    NoStream(usize, Flow),
     Input(Box<Input>),
     Dial(usize),
     GiveUp(usize),
@@ -130,6 +133,7 @@ pub struct World {
     workers: Workers,
     fairness: Fairness,
     wire: Wire,
+    streams: Streams,
     tamper: Tamper,
     inputs: u64,
     digest: u64,
@@ -142,7 +146,7 @@ impl World {
         let profile = Profile::drawn(&mut rng);
         let switch = address(SWITCH);
         let sip = EndpointConfig {
-            listeners: vec![(Transport::Udp, switch)],
+            listeners: vec![(Transport::Udp, switch), (Transport::Tcp, switch)],
             advertised: None,
             local_ip: switch.ip(),
             digest: DigestPolicy::Md5,
@@ -194,6 +198,7 @@ impl World {
             workers: Workers::default(),
             fairness: Fairness::default(),
             wire: Wire::default(),
+            streams: Streams::default(),
             tamper,
             inputs: 0,
             digest: 0xcbf2_9ce4_8422_2325,
@@ -302,6 +307,10 @@ impl World {
                     self.pump(n);
                 }
             }
+            Due::NoStream(n, flow) => {
+                self.uas[n].endpoint.transport_failed(now, flow);
+                self.pump(n);
+            }
             Due::Dial(caller) => self.dial(caller),
             Due::GiveUp(caller) => {
                 let number = &self.profile.callers[caller].number;
@@ -363,17 +372,20 @@ impl World {
             Due::State(n) => return self.change_state(n),
             Due::Desk(n, connected) => return self.desk(n, connected),
             Due::Register(n) => {
-                let agent = &self.profile.agents[n];
+                let agent = self.profile.agents[n].clone();
                 if let Some(secret) = agent.secret.clone() {
                     let (name, ua) = (agent.name.clone(), n + self.profile.carriers.len());
-                    self.uas[ua].register(now, SWITCH, name.as_str(), &secret);
+                    self.uas[ua].register(now, SWITCH, agent.transport(), name.as_str(), &secret);
                     self.pump(ua);
                 }
             }
             Due::Deaf(n) => {
                 let ua = n + self.profile.carriers.len();
                 // Shorter than 64*T1: our BYE or CANCEL reaches it in the end.
-                self.uas[ua].deaf_until = now + Duration::from_millis(self.rng.below(20_000));
+                // What a stream carries is not lost.
+                if !self.profile.agents[n].tcp {
+                    self.uas[ua].deaf_until = now + Duration::from_millis(self.rng.below(20_000));
+                }
             }
             Due::Redeclare => return self.redeclare(),
             Due::Garbage => return self.garbage(),
@@ -409,6 +421,9 @@ impl World {
         }
         if let Input::Media(event) = &input {
             self.workers.reported(event);
+        }
+        if self.node.is_moot(self.now, &input) {
+            return Ok(());
         }
         if !self.node.has_open_group() {
             self.open_group();
@@ -528,6 +543,14 @@ impl World {
             }
         }
         let Some(n) = to else { return Ok(()) };
+        if transmit.flow.transport == Transport::Tcp {
+            self.streams.check(n, transmit.flow.connection)?;
+            let connection = Some(self.streams.to(n).at_phone);
+            let (local, remote) = (transmit.flow.remote, address(SWITCH));
+            let flow = Flow { transport: Transport::Tcp, local, remote, connection };
+            self.later(self.profile.network.delay, Due::ToUa(n, Packet { flow, bytes: transmit.bytes.clone() }));
+            return Ok(());
+        }
         let back =
             Flow { transport: Transport::Udp, local: transmit.flow.remote, remote: address(SWITCH), connection: None };
         for after in self.profile.network.copies(&mut self.rng) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cti_base::Timestamp;
+use cti_sip::{Packet, Transport};
 use cti_switch::Input;
 use cti_switch::limits::TAKE_UP_MAX;
 
@@ -106,7 +107,17 @@ impl World {
         self.frames.extend(self.ledger.calls.values().filter_map(|story| story.offer.as_ref()).map(|(id, ..)| *id));
         self.due.retain(|_, due| !matches!(due, Due::Input(_) | Due::Commit | Due::Crash(_)));
         self.later(down, Due::Restart);
+        self.break_streams();
         Ok(())
+    }
+
+    /// What is on its way by a stream is lost with it.
+    fn break_streams(&mut self) {
+        let by_stream = |packet: &Packet| packet.flow.transport == Transport::Tcp;
+        self.due.retain(|_, due| !matches!(due, Due::ToSwitch(packet) | Due::ToUa(_, packet) if by_stream(packet)));
+        for (n, connection) in self.streams.die() {
+            self.uas[n].endpoint.connection_closed(self.now, connection);
+        }
     }
 
     pub(super) fn restart(&mut self) -> Result<(), String> {

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use cti_base::{CallId, Timestamp};
-use cti_sip::{Flow, Packet, SessionId, Transmit};
+use cti_sip::{Flow, Packet, SessionId, Transmit, Transport};
 use cti_switch::desk::{Command, WantedState};
 use cti_switch::{CommandId, Input, Presence};
 
@@ -104,6 +105,10 @@ impl World {
         }
         let deaf = self.uas[n].deaf_until > now;
         for Transmit { flow, bytes } in self.uas[n].transmits() {
+            if flow.transport == Transport::Tcp {
+                self.stream_to_switch(n, flow, bytes);
+                continue;
+            }
             let from =
                 Flow { transport: flow.transport, local: flow.remote, remote: self.uas[n].address, connection: None };
             if deaf {
@@ -113,6 +118,16 @@ impl World {
                 self.later(after, Due::ToSwitch(Packet { flow: from, bytes: bytes.clone() }));
             }
         }
+    }
+
+    /// What a phone writes by its stream comes whole and in order, while there is a program to read it.
+    fn stream_to_switch(&mut self, n: usize, flow: Flow, bytes: Bytes) {
+        if self.node.is_down() {
+            return self.later(Duration::from_millis(1), Due::NoStream(n, flow));
+        }
+        let connection = Some(self.streams.to(n).at_switch);
+        let flow = Flow { transport: Transport::Tcp, local: flow.remote, remote: self.uas[n].address, connection };
+        self.later(self.profile.network.delay, Due::ToSwitch(Packet { flow, bytes }));
     }
 
     // The desks.
