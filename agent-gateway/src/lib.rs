@@ -29,6 +29,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
+use cti_base::Timestamp;
 use cti_switch::Input;
 use cti_switch::config::Role;
 use cti_switch::live::{Alarm, Live};
@@ -95,7 +96,7 @@ pub fn build(config: GatewayConfig) -> (Hub, Router) {
         recordings_root: config.recordings_root,
         ready: config.ready,
     });
-    tokio::spawn(sweep(Arc::downgrade(&app)));
+    tokio::spawn(sweep(Arc::downgrade(&app), zongji_sql::now()));
     let router = Router::new()
         .merge(api::routes(&app))
         .route("/ws", axum::routing::any(ws::handler))
@@ -109,8 +110,14 @@ pub fn build(config: GatewayConfig) -> (Hub, Router) {
 }
 
 /// Removes sessions and kept answers that are over, as long as the gateway lives.
-async fn sweep(app: Weak<App>) {
+async fn sweep(app: Weak<App>, start: Timestamp) {
     const EVERY: Duration = Duration::from_secs(600);
+    let Some(store) = app.upgrade().map(|app| app.store.clone()) else { return };
+    store.until_ready().await;
+    // What an earlier process did not finish it did not do, and may be sent again at once.
+    if let Err(error) = zongji_sql::idempotency::abandon_before(&store, start).await {
+        tracing::warn!(http.error = %error, "writes that a crash interrupted may be repeated only after a minute");
+    }
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(app) = app.upgrade() else { return };

@@ -10,10 +10,14 @@ use crate::LINE_LEN_MAX;
 use crate::clock::new_id;
 use crate::customers::{clearable, like_part};
 use crate::error::{Change, Result, check_json, check_line, check_long, check_text, vanished};
+use crate::idempotency::{self, Key};
 use crate::page::{AFTER_NOTHING, Listing, Page};
 use crate::row::{Row, word};
 use crate::statement::{args, statements};
 use crate::store::{Store, Tx};
+
+/// The HTTP status that is kept with what was made.
+const CREATED: u16 = 201;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ts_rs::TS)]
 #[serde(rename_all = "snake_case")]
@@ -275,6 +279,18 @@ pub async fn get(store: &Store, tenant: &TenantId, id: &str) -> Result<Option<Ca
 
 /// Gives the case the tenant's next number and begins its log.
 pub async fn create(store: &Store, tenant: &TenantId, actor: &str, new: &CaseNew, now: Timestamp) -> Result<Case> {
+    create_once(store, tenant, actor, new, None, now).await
+}
+
+/// As [`create`]; with the request's key, so that it is made once whatever stops the program.
+pub async fn create_once(
+    store: &Store,
+    tenant: &TenantId,
+    actor: &str,
+    new: &CaseNew,
+    key: Option<Key<'_>>,
+    now: Timestamp,
+) -> Result<Case> {
     check(new)?;
     let mut tx = store.begin().await?;
     let id = new_id(now)?;
@@ -305,6 +321,7 @@ pub async fn create(store: &Store, tenant: &TenantId, actor: &str, new: &CaseNew
         .await?;
     let case = row.map(Case::try_from).transpose()?.ok_or_else(|| vanished("cases", &id))?;
     log(&mut tx, tenant, &id, actor, CaseEventKind::Created, &BTreeMap::new(), None, now).await?;
+    idempotency::finish_in(&mut tx, tenant, key, CREATED, &case, now).await?;
     tx.commit().await?;
     Ok(case)
 }
@@ -376,12 +393,26 @@ pub async fn add_note(
     text: &str,
     now: Timestamp,
 ) -> Result<Option<CaseEvent>> {
+    add_note_once(store, tenant, case, actor, text, None, now).await
+}
+
+/// As [`add_note`]; with the request's key, so that it is made once whatever stops the program.
+pub async fn add_note_once(
+    store: &Store,
+    tenant: &TenantId,
+    case: &str,
+    actor: &str,
+    text: &str,
+    key: Option<Key<'_>>,
+    now: Timestamp,
+) -> Result<Option<CaseEvent>> {
     check_text("text", text, crate::TEXT_LEN_MAX, false)?;
     let mut tx = store.begin().await?;
     if tx.one(&GET, args![tenant, case]).await?.is_none() {
         return Ok(None);
     }
     let event = log(&mut tx, tenant, case, actor, CaseEventKind::Note, &BTreeMap::new(), Some(text), now).await?;
+    idempotency::finish_in(&mut tx, tenant, key, CREATED, &event, now).await?;
     tx.commit().await?;
     Ok(Some(event))
 }

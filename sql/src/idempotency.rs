@@ -1,13 +1,16 @@
 //! `Idempotency-Key`: a write that is sent again gets the answer of the first time.
+//!
+//! What must not be done twice keeps its answer in its own transaction (`Key`): then no crash falls between the two.
 
 use std::time::Duration;
 
 use cti_base::{TenantId, Timestamp};
+use serde::Serialize;
 
 use crate::error::{Result, check_text};
 use crate::row::Row;
 use crate::statement::{args, statements};
-use crate::store::Store;
+use crate::store::{Store, Tx};
 
 /// How long an answer is kept.
 pub const KEPT: Duration = Duration::from_secs(24 * 3_600);
@@ -29,6 +32,13 @@ pub enum Begun {
     OtherRequest,
 }
 
+/// The key of the request that a write belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    pub user: &'a str,
+    pub key: &'a str,
+}
+
 statements! {
     BEGIN = "INSERT INTO idempotency (tenant, user_name, key, fingerprint, status, body, expires_ms) \
              VALUES ($1, $2, $3, $4, NULL, NULL, $5) ON CONFLICT (tenant, user_name, key) DO UPDATE SET \
@@ -38,6 +48,7 @@ statements! {
     FINISH = "UPDATE idempotency SET status = $4, body = $5, expires_ms = $6 \
               WHERE tenant = $1 AND user_name = $2 AND key = $3";
     ABANDON = "DELETE FROM idempotency WHERE tenant = $1 AND user_name = $2 AND key = $3 AND status IS NULL";
+    ABANDON_BEFORE = "DELETE FROM idempotency WHERE status IS NULL AND expires_ms < $1";
     SWEEP = "DELETE FROM idempotency WHERE expires_ms <= $1";
 }
 
@@ -79,6 +90,25 @@ pub async fn finish(
 /// Frees a key whose request failed before it changed anything.
 pub async fn abandon(store: &Store, tenant: &TenantId, user: &str, key: &str) -> Result<()> {
     store.run(&ABANDON, args![tenant, user, key]).await.map(|_| ())
+}
+
+/// Keeps the answer in the transaction of what was done.
+pub(crate) async fn finish_in(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    key: Option<Key<'_>>,
+    status: u16,
+    answer: &impl Serialize,
+    now: Timestamp,
+) -> Result<()> {
+    let Some(Key { user, key }) = key else { return Ok(()) };
+    let body = serde_json::to_string(answer)?;
+    tx.run(&FINISH, args![tenant, user, key, u64::from(status), body, now + KEPT]).await.map(|_| ())
+}
+
+/// Frees the keys of requests that an earlier process did not finish; `start` is when this one started.
+pub async fn abandon_before(store: &Store, start: Timestamp) -> Result<u64> {
+    store.run(&ABANDON_BEFORE, args![start + UNFINISHED]).await
 }
 
 /// Removes what is over; the number removed.

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use cti_base::{AgentName, CallId};
 use cti_switch::config::Role;
 use zongji_sql::cases::{self, Case, CaseKind, CaseNew};
@@ -10,6 +10,7 @@ use zongji_sql::{customers, drafts, products};
 
 use super::endpoint::{Answer, DESK, Endpoint, Method};
 use super::extract::Body;
+use super::guard::RequestKey;
 use super::list::audit;
 use crate::App;
 use crate::auth::SignedIn;
@@ -29,6 +30,7 @@ pub const ENDPOINT: Endpoint = Endpoint {
 pub async fn handler(
     State(app): State<Arc<App>>,
     who: SignedIn,
+    key: Option<Extension<RequestKey>>,
     Body(mut new): Body<CaseNew>,
 ) -> Result<(StatusCode, Json<Case>), Problem> {
     check_links(&app, &who, new.customer_id.as_deref(), new.product_id.as_deref(), new.call_id.as_deref()).await?;
@@ -36,7 +38,8 @@ pub async fn handler(
     if new.agent.is_none() && who.role == Role::Agent {
         new.agent = Some(who.user.clone());
     }
-    let case = cases::create(&app.store, &who.tenant, &who.user, &new, zongji_sql::now()).await?;
+    let key = RequestKey::of(&key, &who);
+    let case = cases::create_once(&app.store, &who.tenant, &who.user, &new, key, zongji_sql::now()).await?;
     audit(&app, &who, "case.create", &format!("case/{}", case.id)).await?;
     if let Some(call) = case.call_id.as_deref().and_then(CallId::parse) {
         clear_draft(&app, &who, &call, &case).await;

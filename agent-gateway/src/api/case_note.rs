@@ -1,13 +1,14 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use zongji_sql::cases::{self, CaseEvent};
 
 use super::endpoint::{Answer, DESK_AND_QA, Endpoint, Method};
 use super::extract::Body;
+use super::guard::RequestKey;
 use crate::App;
 use crate::auth::SignedIn;
 use crate::problem::Problem;
@@ -32,9 +33,11 @@ pub struct Note {
 pub async fn handler(
     State(app): State<Arc<App>>,
     who: SignedIn,
+    key: Option<Extension<RequestKey>>,
     Path(id): Path<String>,
     Body(note): Body<Note>,
 ) -> Result<(StatusCode, Json<CaseEvent>), Problem> {
-    let event = cases::add_note(&app.store, &who.tenant, &id, &who.user, &note.text, zongji_sql::now()).await?;
+    let (key, now) = (RequestKey::of(&key, &who), zongji_sql::now());
+    let event = cases::add_note_once(&app.store, &who.tenant, &id, &who.user, &note.text, key, now).await?;
     event.map(|event| (StatusCode::CREATED, Json(event))).ok_or_else(|| Problem::missing("case"))
 }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use zongji_sql::idempotency::{self, Begun};
+use zongji_sql::idempotency::{self, Begun, Key};
 
 use super::BODY_BYTES_MAX;
 use super::endpoint::{Access, Endpoint, Method};
@@ -23,6 +24,17 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are kept for an Idempotency-Key.
 const KEPT_BYTES_MAX: usize = 256 * 1024;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The request's `Idempotency-Key`, where it has one.
+#[derive(Clone)]
+pub struct RequestKey(String);
+
+impl RequestKey {
+    /// For a write that keeps its answer in its own transaction.
+    pub fn of<'a>(key: &'a Option<Extension<Self>>, who: &'a SignedIn) -> Option<Key<'a>> {
+        key.as_ref().map(|Extension(Self(key))| Key { user: &who.user, key })
+    }
+}
 
 #[derive(Clone)]
 pub struct Guard {
@@ -106,7 +118,8 @@ async fn once(app: &App, who: &SignedIn, key: &HeaderValue, request: Request, ne
     }
     // A caller who goes away must not leave a write done and its key open: from here on it runs to its end.
     let (store, tenant, user) = (app.store.clone(), who.tenant.clone(), who.user.clone());
-    let request = Request::from_parts(parts, Body::from(body));
+    let mut request = Request::from_parts(parts, Body::from(body));
+    request.extensions_mut().insert(RequestKey(key.clone()));
     let running = tokio::spawn(async move {
         let (parts, body) = next.run(request).await.into_parts();
         let Ok(body) = to_bytes(body, KEPT_BYTES_MAX).await else {

@@ -1,9 +1,14 @@
+use std::time::Duration;
+
 use cti_base::{RecordingId, Rng, Timestamp};
 use cti_media::Recorded;
 use cti_switch::desk::Direction;
 use cti_switch::{CallRecord, Fact, FactRecord, Outcome};
 use reqwest::{Method, StatusCode, header};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use zongji_sql::cases::{self, CaseKind, CaseNew};
+use zongji_sql::idempotency::{self, Begun, Key};
 use zongji_sql::projector;
 
 use super::server::{Server, answer, call_id, tenant};
@@ -241,4 +246,42 @@ async fn a_recording_is_played_in_parts_by_those_who_may_and_audited() {
     let (_, audit) = server.client("acme", "admin").await.get("audit").await;
     let plays = audit["items"].as_array().expect("a list").iter().filter(|entry| entry["action"] == "recording.play");
     assert!(plays.clone().count() >= 2 && plays.clone().any(|entry| entry["actor"] == "agent"), "{audit}");
+}
+
+#[tokio::test]
+async fn a_case_whose_answer_was_lost_in_a_crash_is_made_once() {
+    let server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    let path = "/api/v1/cases";
+    let new = json!({ "kind": "inquiry", "title": "First service" });
+    let send = || answer(client.request(Method::POST, path).header("idempotency-key", "k1").json(&new));
+    // The process ended after the case was written and before anything else was.
+    let body = serde_json::to_vec(&new).expect("JSON");
+    let mut hash = Sha256::new();
+    for part in [b"POST".as_slice(), &[0], path.as_bytes(), &[0], &body] {
+        hash.update(part);
+    }
+    let (tenant, now) = (tenant(), zongji_sql::now());
+    let begun = idempotency::begin(&server.store, &tenant, "agent", "k1", &hex::encode(hash.finalize()), now).await;
+    assert_eq!(begun.expect("begun"), Begun::Fresh);
+    let (status, running) = send().await;
+    assert_eq!((status, &running["type"]), (StatusCode::CONFLICT, &json!("urn:zongji:problem:still_running")));
+    let case = CaseNew::new(CaseKind::Inquiry, "First service");
+    let key = Some(Key { user: "agent", key: "k1" });
+    let made = cases::create_once(&server.store, &tenant, "agent", &case, key, now).await.expect("made");
+    // The next process frees what was not done.
+    let start = now + Duration::from_millis(1);
+    idempotency::abandon_before(&server.store, start).await.expect("freed");
+    let (status, again) = send().await;
+    assert_eq!((status, &again["id"]), (StatusCode::CREATED, &json!(made.id)));
+    assert_eq!(client.get("cases").await.1["items"].as_array().map(Vec::len), Some(1));
+
+    let begun = idempotency::begin(&server.store, &tenant, "agent", "k2", "f", now).await.expect("begun");
+    assert_eq!(begun, Begun::Fresh);
+    idempotency::abandon_before(&server.store, now).await.expect("freed");
+    let begun = idempotency::begin(&server.store, &tenant, "agent", "k2", "f", now).await.expect("begun");
+    assert_eq!(begun, Begun::Running, "it came after the start");
+    idempotency::abandon_before(&server.store, start).await.expect("freed");
+    let (status, _) = answer(client.request(Method::POST, path).header("idempotency-key", "k2").json(&new)).await;
+    assert_eq!(status, StatusCode::CREATED, "what was not done is done at once, not after a minute");
 }
