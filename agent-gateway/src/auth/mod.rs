@@ -31,6 +31,8 @@ use throttle::Throttle;
 pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3_600);
 /// Being used is noted at most this often.
 const TOUCH_EVERY_MS: u64 = 60_000;
+/// A desk that comes while the server starts waits this long for the records.
+const RECORDS_WAIT: Duration = Duration::from_secs(2);
 const COOKIE: &str = "zongji_session";
 /// Under TLS: the browser itself then insists on Secure, Path=/ and no Domain (RFC 6265bis, 4.1.3.2).
 const COOKIE_TLS: &str = "__Host-zongji_session";
@@ -70,6 +72,8 @@ impl FromRequestParts<Arc<App>> for MaybeSignedIn {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Infallible> {
+        // Desks come back before the records are open again: they wait rather than try again later.
+        let _ = tokio::time::timeout(RECORDS_WAIT, app.store.until_ready()).await;
         Ok(Self(app.auth.identify(&app.store, &parts.headers).await))
     }
 }
