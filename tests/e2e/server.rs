@@ -230,6 +230,19 @@ impl Server {
         self.dir.path().join(name)
     }
 
+    /// Ends the program as a crash would.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts the program that was killed; returns before it is ready.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.child = serve(self.dir.path())?;
+        Ok(())
+    }
+
     pub fn log(&self) -> String {
         let text = std::fs::read_to_string(self.path("serve.log")).unwrap_or_default();
         let tail = text.len().saturating_sub(4_000);

@@ -5,8 +5,9 @@
 import { createInterface } from 'node:readline';
 import { check, enter, goReady, language, page, POP_WAIT_MS, PATIENCE, seen, SHOTS, shot, sleep, URL_, walk } from './chromium.mjs';
 
-/** From the start of the program to a desk that works again; while pictures are taken it is away for so long that tries are rare. */
+/** From a server that answers to a desk that works again; while pictures are taken it is away for so long that tries are rare. */
 const BACK_MAX_MS = SHOTS ? 15_000 : 3_000;
+const START_MAX_MS = 30_000;
 
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 async function ask(what) {
@@ -28,6 +29,15 @@ async function type(field, text) {
   await page.keyboard.type(text);
 }
 
+/** When the server first says that it is ready. */
+async function answering() {
+  for (const until = Date.now() + START_MAX_MS; Date.now() < until; await sleep(20)) {
+    const answer = await fetch(`${URL_}/readyz`).catch(() => null);
+    if (answer?.ok) break;
+  }
+  return Date.now();
+}
+
 /** The server is away while `meanwhile` is done; resolves when the page works again, with how long that took from the start. */
 async function crash(what, works, meanwhile = async () => undefined) {
   await ask('kill');
@@ -35,9 +45,10 @@ async function crash(what, works, meanwhile = async () => undefined) {
   await meanwhile();
   const at = Date.now();
   await ask('start');
-  const back = await seen(works, 5_000);
-  const took = Date.now() - at;
-  check(back && took <= BACK_MAX_MS, `${what}: the page works again within ${BACK_MAX_MS / 1_000} s`, `${took} ms`);
+  const ready = answering();
+  const back = await seen(works, START_MAX_MS / PATIENCE);
+  const [whole, took] = [Date.now() - at, Date.now() - (await ready)];
+  check(back && took <= BACK_MAX_MS, `${what}: the page works again within ${BACK_MAX_MS / 1_000} s`, `${whole} ms from the start, ${Math.max(0, took)} ms from the first answer`);
   check((await page.$$('.away .line')).length === 0, `${what}: the line is gone`);
   check(await page.evaluate(() => globalThis.never_reloaded === true), `${what}: without a reload`);
 }
@@ -116,9 +127,11 @@ async function wrappingUp() {
   await page.keyboard.press('F4');
   await page.keyboard.press('F4');
   check(await seen('.wrap', 5_000), 'hanging up works and starts wrap-up');
-  await page.click('.wrap .row button:not(.primary)', { timeout: 3_000 });
-  await page.waitForFunction(() => Number(document.querySelector('.wrap [role="timer"]')?.textContent?.split(':')[1]) > 5, undefined, { timeout: 5_000 });
   const left = async () => seconds(await page.textContent('.wrap [role="timer"]'));
+  const given = await left();
+  await page.click('.wrap .row button:not(.primary)');
+  for (let n = 0; n < 20 && (await left()) < given + 5; n += 1) await sleep(250);
+  check((await left()) > given + 5, 'wrap-up is extended');
   const before = { at: Date.now(), left: await left() };
   await page.selectOption('.wrap select', { index: 1 });
   await crash('in wrap-up', '.wrap button.primary:not([disabled])');

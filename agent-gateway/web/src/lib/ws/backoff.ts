@@ -11,8 +11,8 @@ export function backoffMs(attempt: number, random: number): number {
 }
 /** A connection that lasted this long was a good one: the next loss begins with the quick tries again ... */
 export const STABLE_MS = 5_000;
-/** ... and a shorter one with this at the latest, about a second: a server may crash twice, or let in only to throw out. */
-export const SHAKY_ATTEMPT = 3;
+/** ... and a shorter one with this at the latest, about half a second: a server may crash twice, or let in only to throw out. */
+export const SHAKY_ATTEMPT = 2;
 
 /** After a reconnect a call-control command goes again, with the same id, only if it is younger than this. */
 export const RESEND_MAX_MS = 5_000;
