@@ -143,7 +143,9 @@ async fn a_program_that_does_not_understand_the_journal_would_not_take_over() {
     let server = Server::start(setup.clone(), false).await.expect("started");
     let mut result = Err(anyhow::anyhow!("no snapshot came"));
     // The first group holds a snapshot: from then on there is something to look at.
-    server.inbox.send(Input::Tick).await;
+    let doc: TenantDoc = toml::from_str(&TENANT.replace("CONTACT", "sip:1001@127.0.0.1:9")).expect("a tenant");
+    let apply = Request::Apply { packages: vec![Package::new(doc, BTreeMap::new())] };
+    server.ask(apply).await.expect("applied");
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(20)).await;
         if server.threads.journal.counters().snapshots.load(Ordering::Relaxed) > 0 {
