@@ -149,7 +149,6 @@ impl Server {
         let begun = clock::begin(&setup.journal(), last);
         let known: Known = engine.tenants().map(|tenant| (tenant.doc.tenant.id.clone(), tenant.clone())).collect();
         let taken_up = engine.live(begun.now).values().map(|live| live.calls.len()).sum::<usize>();
-        let alive = begun.alive.filter(|_| !report.is_new);
         let (appender, journal) = opened.start()?;
         phases.done("replay");
 
@@ -193,7 +192,7 @@ impl Server {
         let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
         let published = Published { live: live_in, idle: idle_in };
         let ways = Ways { sockets: sockets.udp, inbox: inbox.clone(), outlet };
-        let origin = Origin { engine, journal: appender, taken_up: alive };
+        let origin = Origin { engine, journal: appender, taken_up: !report.is_new };
         let switch = switch_task::spawn(origin, ways, hands, published, stop.clone())
             .context("the switch's thread could not start")?;
         ready.store(true, Ordering::Release);
@@ -366,9 +365,7 @@ impl Server {
                 self.clock.mark();
                 format!("{} can not be run: {}", next.file().display(), next.exec())
             }
-            Ok(Err(_)) | Err(_) => {
-                format!("the journal did not take the switch's state within {} s", STANDSTILL_MAX.as_secs())
-            }
+            Ok(Err(_)) | Err(_) => "the journal did not take the switch's state in time: see the log".into(),
         };
         drop(go_on);
         error

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_gateway::Hub;
-use cti_base::{TenantId, Timestamp};
+use cti_base::TenantId;
 use cti_media::MediaEvent;
 use cti_sip::{Transmit, Transport};
 use cti_switch::desk::Direction;
@@ -54,8 +54,8 @@ pub struct Hands {
 pub struct Origin {
     pub engine: Engine,
     pub journal: Appender,
-    /// When the process before this one was last alive, where the engine has its calls.
-    pub taken_up: Option<Timestamp>,
+    /// The engine is that of a process before this one.
+    pub taken_up: bool,
 }
 
 /// How inputs come in: SIP over UDP is read on the task's own thread.
@@ -83,8 +83,8 @@ struct Task {
     /// The engine's version, and whether the journal's alarm is on.
     published_version: Option<(u64, bool)>,
     publish_from: Instant,
-    /// When the process before this one was last alive, where its calls are taken up.
-    taken_up: Option<Timestamp>,
+    /// The engine is another process's.
+    taken_up: bool,
     stop: CancellationToken,
 }
 
@@ -148,13 +148,9 @@ impl Task {
 
     /// Before anything else comes in or falls due: the outside is made right for the calls that are there.
     fn take_up(&mut self) {
-        let Some(alive) = self.taken_up else { return };
-        // A call may live long without an input: how long the switch was away counts from its last sign of life.
-        let nothing_due = self.engine.poll_deadline().is_none_or(|due| due > alive);
-        if nothing_due && alive > self.hold.last_at() {
-            self.handle_at(alive, Input::Tick);
+        if self.taken_up {
+            self.handle(Input::Restarted);
         }
-        self.handle(Input::Restarted);
     }
 
     fn take_in_the_rest(&mut self) {
@@ -267,13 +263,10 @@ impl Task {
     }
 
     fn handle(&mut self, input: Input) {
-        self.handle_at(clock::now(), input);
-    }
-
-    fn handle_at(&mut self, now: Timestamp, input: Input) {
         if let Input::Media(event) = &input {
             self.measure_media(event);
         }
+        let now = clock::now();
         if self.engine.is_moot(now, &input) {
             return;
         }

@@ -170,11 +170,6 @@ impl Hold {
         }
     }
 
-    /// When the last input was handled, be it before this process.
-    pub const fn last_at(&self) -> Timestamp {
-        self.last_at
-    }
-
     /// The next effect to carry out, in order.
     pub fn released(&mut self) -> Option<Effect> {
         self.released.pop_front()
