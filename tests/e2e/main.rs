@@ -4,9 +4,11 @@
 mod answered;
 mod bad_input;
 mod browser;
+mod crash;
 mod desk;
 mod full_disk;
 mod outage;
+mod packets;
 mod registered;
 mod server;
 mod sipp;

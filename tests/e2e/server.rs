@@ -113,7 +113,16 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.ports.http)
     }
 
-    async fn wait_ready(&mut self) -> Result<()> {
+    /// Ends the program as a crash would, and starts it again at once, as a supervisor would. The instant of the start.
+    pub fn kill_and_start(&mut self) -> Result<Instant> {
+        self.child.kill()?;
+        self.child.wait()?;
+        let started = Instant::now();
+        self.child = serve(self.dir.path())?;
+        Ok(started)
+    }
+
+    pub async fn wait_ready(&mut self) -> Result<()> {
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
             if let Some(status) = self.child.try_wait()? {

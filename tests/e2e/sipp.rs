@@ -85,6 +85,29 @@ impl Sipp {
         Self::spawn(dir, name, port, &scenario, tone, &["-t".into(), transport.into(), "-m".into(), "100000".into()])
     }
 
+    /// Callers who wait until the other side hangs up.
+    pub fn waiters(dir: &Path, name: &str, port: impl Into<Place>, server: u16, caller: &Caller<'_>) -> Result<Self> {
+        let args = [
+            format!("127.0.0.1:{server}"),
+            "-s".into(),
+            caller.did.into(),
+            "-key".into(),
+            "caller".into(),
+            caller.number.into(),
+            "-m".into(),
+            caller.calls.to_string(),
+            "-r".into(),
+            caller.rate.to_string(),
+        ];
+        Self::spawn(dir, name, port, &each_a_port(include_str!("sipp/waiter.xml")), caller.tone, &args)
+    }
+
+    /// A phone that hangs up itself, `talk_ms` after it answered.
+    pub fn short_phone(dir: &Path, name: &str, port: impl Into<Place>, talk_ms: u32, tone: &Path) -> Result<Self> {
+        let scenario = each_a_port(include_str!("sipp/short.xml")).replace("RING", "100");
+        Self::spawn(dir, name, port, &scenario, tone, &["-d".into(), talk_ms.to_string(), "-m".into(), "100000".into()])
+    }
+
     /// Any scenario text, with further arguments.
     pub fn spawn(
         dir: &Path,
