@@ -28,13 +28,14 @@ fn every_statement_is_understood_by_both_databases() {
 fn every_statement_names_its_tenant() {
     // What works across tenants, each for its reason.
     let across = [
-        "sessions::END",       // the token is the key
-        "sessions::SWEEP",     // what is over is over for everyone
-        "idempotency::SWEEP",  // likewise
-        "projector::POSITION", // the journal is the node's
-        "projector::ADVANCE",  // likewise
-        "projector::FORGET_",  // all history is made anew
-        "tenants::",           // the tenants themselves
+        "sessions::END",        // the token is the key
+        "sessions::SWEEP",      // what is over is over for everyone
+        "idempotency::SWEEP",   // likewise
+        "idempotency::ABANDON", // what an ended process left unfinished is free for everyone
+        "projector::POSITION",  // the journal is the node's
+        "projector::ADVANCE",   // likewise
+        "projector::FORGET_",   // all history is made anew
+        "tenants::",            // the tenants themselves
     ];
     for statement in zongji_sql::statements() {
         let name = statement.name.trim_start_matches("zongji_sql::");
