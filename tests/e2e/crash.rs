@@ -102,7 +102,8 @@ async fn calls_go_on(block: u16, how: How) -> Result<()> {
 
     let _phones = Sipp::phone(&dir, "phones", place(0), 0, &high, false)?;
     let _servers = Sipp::short_phone(&dir, "short", place(1), 500, &high)?;
-    let talk_ms = (EVERY.as_millis() as u32) * times + 20_000;
+    // A round is a second for the menu's callers to come and then the time between two crashes.
+    let talk_ms = (EVERY.as_millis() as u32 + 2_000) * times + 20_000;
     let mut talkers = Sipp::caller(&dir, "talkers", place(2), ports.sip, &caller("4001001001", talking, talk_ms, 20))?;
     let mut waiters = Sipp::waiters(&dir, "waiters", place(3), ports.sip, &caller("4001001002", waiting, 0, 20))?;
     let count = |live: &Value, state: &str| {
