@@ -29,6 +29,7 @@ impl Engine {
         self.closing = false;
         self.lose_desks(now);
         self.lose_closing_legs(now);
+        self.lose_commands();
         if down > TAKE_UP_MAX {
             self.end_all(now);
         } else {
@@ -85,6 +86,13 @@ impl Engine {
         }
     }
 
+    /// The desks that waited for an answer are gone. That one accepted still counts.
+    fn lose_commands(&mut self) {
+        for offer in self.calls.values_mut().filter_map(|call| call.offer_mut()) {
+            offer.accept = None;
+        }
+    }
+
     /// Too late: both sides are let go, and the record says why.
     fn end_all(&mut self, now: Timestamp) {
         for leg in self.legs.values_mut() {
@@ -115,8 +123,6 @@ impl Engine {
     fn take_up(&mut self, now: Timestamp, id: CallId, down: Duration) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(offer) = call.offer_mut() {
-            // The desk that waited for the answer is gone. That it accepted still counts.
-            offer.accept = None;
             // A phone's 200 could not be heard meanwhile: it rings for so much longer.
             if let Some(shown) = &mut offer.shown {
                 shown.ring_until_ms += down.as_millis() as u64;

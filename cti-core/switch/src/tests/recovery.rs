@@ -219,19 +219,22 @@ fn an_offer_goes_on_from_each_of_its_steps() {
 
 #[test]
 fn an_accept_that_waited_still_counts_and_is_answered_to_nobody() {
-    let mut world = world_with(&desk_file(1), Plan::Ring, Settings { latency: MS * 200, ..Settings::default() });
-    go_ready(&mut world, "1001");
-    ring_in(&mut world, "13800138000");
-    world.run_for(MS * 300);
-    let offer_id = world.offers[0].2.offer_id;
-    let id = world.command(ACME, "1001", Command::Accept { offer_id });
-    world.run_for(MS * 20);
-    assert!(!world.replies.contains_key(&id));
-    world.crash(MS * 100);
-    world.run_for(S * 5);
-    let asked = seen(&mut world, agent_phone(1)).iter().any(|seen| matches!(seen, Seen::AskedToTalk { .. }));
-    assert!(asked && !world.replies.contains_key(&id));
-    assert_eq!(state_of(&world, "1001"), AgentState::Talking);
+    for (down, counts) in [(MS * 100, true), (TAKE_UP_MAX + S, false)] {
+        let mut world = world_with(&desk_file(1), Plan::Ring, Settings { latency: MS * 200, ..Settings::default() });
+        go_ready(&mut world, "1001");
+        ring_in(&mut world, "13800138000");
+        world.run_for(MS * 300);
+        let offer_id = world.offers[0].2.offer_id;
+        let id = world.command(ACME, "1001", Command::Accept { offer_id });
+        world.run_for(MS * 20);
+        assert!(!world.replies.contains_key(&id));
+        world.crash(down);
+        world.run_for(S * 5);
+        let asked = seen(&mut world, agent_phone(1)).iter().any(|seen| matches!(seen, Seen::AskedToTalk { .. }));
+        assert_eq!(asked, counts, "down for {down:?}");
+        assert!(!world.replies.contains_key(&id), "down for {down:?}");
+        assert_eq!(state_of(&world, "1001") == AgentState::Talking, counts, "down for {down:?}");
+    }
 }
 
 #[test]
