@@ -88,6 +88,8 @@ pub struct Ledger {
 const SKIP: Duration = Duration::from_secs(5);
 /// How long a caller is left alone whose offer found no port.
 const PAUSE: Duration = Duration::from_millis(100);
+/// What passes a caller on from a queue.
+const LIMITS: [&str; 4] = ["max_wait", "max_waiting", "overflow", "overflow_limit"];
 /// The switch counts in microseconds and records in milliseconds.
 const ROUNDING_MS: u64 = 2;
 
@@ -385,8 +387,9 @@ fn check_record(now: Timestamp, restarted: Timestamp, story: &CallStory, record:
         Outcome::AbandonedRinging => agent.is_none() && story.offered.is_some() && record.cause == "caller_hangup",
         // What the caller was on the way to is no longer declared: they hear goodbye without having been queued.
         Outcome::Overflowed => {
-            agent.is_none()
-                && (story.queued.is_some() || ["queue_removed", "ivr_removed"].contains(&record.cause.as_str()))
+            let cause = record.cause.as_str();
+            let is_limit = story.queued.is_some() && LIMITS.contains(&cause);
+            agent.is_none() && (is_limit || ["queue_removed", "ivr_removed"].contains(&cause))
         }
         Outcome::CompletedIvr => agent.is_none() && story.nodes > 0,
         Outcome::Failed => agent.is_none(),

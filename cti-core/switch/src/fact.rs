@@ -175,7 +175,8 @@ pub struct CallRecord {
     pub tenant: TenantId,
     pub direction: Direction,
     pub outcome: Outcome,
-    /// A SIP status and word, or the limit that ended it: `486 busy`, `max_wait`, `caller_hangup`, `agent_hangup`.
+    /// A SIP status and word, or the limit that ended it: `486 busy`, `max_wait`, `caller_hangup`, `agent_hangup`. Of an
+    /// overflowed call always the limit, also where the caller did not hear goodbye to its end.
     pub cause: String,
     pub from: Pii<String>,
     pub to: String,

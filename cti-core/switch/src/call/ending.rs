@@ -33,7 +33,8 @@ struct EndedWrapup {
 }
 
 impl Engine {
-    /// Ends the call, whatever its stage. `cause` is a word or a status as `CallRecord::cause` says.
+    /// Ends the call, whatever its stage. `cause` is a word or a status as `CallRecord::cause` says. A caller who goes while
+    /// they hear goodbye was ended by the limit already: the call keeps that cause, and the leg has the one given.
     pub(crate) fn end_call(&mut self, now: Timestamp, id: CallId, outcome: Outcome, cause: &str) {
         let how = if cause == "caller_hangup" { "caller_hangup" } else { "call_over" };
         self.withdraw_offer(now, id, OfferEnd::Withdrawn, how);
@@ -53,6 +54,12 @@ impl Engine {
         Self::add_leg_record(&mut call.legs, record);
         self.close_media(call.customer.id);
         let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: String::new() });
+        let limit = match &stage {
+            Stage::Goodbye { cause } if outcome == Outcome::Overflowed => Some(cause.clone()),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Talking(_) | Stage::Goodbye { .. } => {
+                None
+            }
+        };
         let talked = if let Stage::Talking(mut talking) = stage {
             let session = talking.leg.session.take();
             let record = Self::leg_record(now, &talking.leg, Some(&talking.agent), cause);
@@ -71,7 +78,7 @@ impl Engine {
             let pop = call.pop(talking.wait_ms);
             (talking, pop)
         });
-        let record = Box::new(make_record(now, &mut call, outcome, cause, hold));
+        let record = Box::new(make_record(now, &mut call, outcome, limit.as_deref().unwrap_or(cause), hold));
         let open: BTreeSet<LegId> =
             record.legs.iter().map(|line| line.id).filter(|leg| self.legs.contains_key(leg)).collect();
         let no_leg_is_open = open.is_empty();

@@ -90,6 +90,32 @@ fn a_caller_who_hangs_up_in_the_menu_is_abandoned_there() {
 }
 
 #[test]
+fn a_menu_that_leads_to_a_removed_queue_says_goodbye_whether_it_is_heard_or_not() {
+    for hangs_up in [false, true] {
+        let before = menu_file(0);
+        let mut world = world_with(&before, answers(100), Settings::default());
+        let session = ring_in(&mut world, "13800138000");
+        world.run_for(MS * 500);
+        let mut after = before;
+        after["queue"] = json!([{"name": "general"}]);
+        after["ivr"] = json!([]);
+        after["number"][0]["route"] = json!({"queue": "general"});
+        world.declare(tenant_from(&after.to_string()));
+        press(&mut world, '2');
+        world.run_for(MS * 500);
+        assert!(playing(&world).contains("sorry_overflow"), "{}", playing(&world));
+        if hangs_up {
+            hang_up(&mut world, carrier(), session);
+        }
+        world.run_for(S * 2);
+        let record = only_record(&world);
+        assert_eq!((record.outcome, record.cause.as_str()), (Outcome::Overflowed, "queue_removed"));
+        assert_eq!(record.legs[0].cause == "caller_hangup", hangs_up, "{}", record.legs[0].cause);
+        assert_clean(&mut world);
+    }
+}
+
+#[test]
 fn a_caller_who_presses_nothing_is_hung_up_on_by_the_script() {
     let mut world = world_with(&menu_file(0), answers(100), Settings::default());
     ring_in(&mut world, "13800138000");

@@ -165,6 +165,22 @@ fn a_full_queue_says_goodbye_and_queues_that_lead_in_a_circle_end() {
 }
 
 #[test]
+fn whoever_hangs_up_during_goodbye_was_ended_by_the_limit() {
+    let mut file = file(0);
+    file["queue"][0]["max_wait_s"] = json!(20);
+    let mut world = world_with(&file, answers(0), Settings::default());
+    let session = ring_in(&mut world, &caller(0));
+    world.run_for(MS * 20_500);
+    assert!(playing(&world).contains("sorry_overflow"), "{}", playing(&world));
+    hang_up(&mut world, carrier(), session);
+    world.run_for(S);
+    let record = only_record(&world);
+    assert_eq!((record.outcome, record.cause.as_str()), (Outcome::Overflowed, "max_wait"));
+    assert_eq!(record.legs[0].cause, "caller_hangup");
+    assert_clean(&mut world);
+}
+
+#[test]
 fn a_caller_who_hangs_up_while_waiting_is_abandoned_there() {
     let mut world = world(0, answers(0));
     let session = ring_in(&mut world, &caller(0));
