@@ -38,8 +38,9 @@ pub struct Fairness {
     pub tampered: BTreeMap<CallId, i32>,
     /// Pairs that belong together and are not, and since when.
     free: BTreeMap<(CallId, Agent), Timestamp>,
-    /// Who waited for an agent when the agent was reserved.
-    reserved: BTreeMap<Agent, Vec<CallId>>,
+    /// Who waited for an agent when the agent was reserved, and the number of that reservation.
+    reserved: BTreeMap<Agent, (u64, Vec<CallId>)>,
+    reservations: u64,
     /// Callers who were passed over unless they are reserved for someone themselves: until when that must show.
     passed: BTreeMap<CallId, (Timestamp, String)>,
 }
@@ -102,14 +103,20 @@ impl Fairness {
             .iter()
             .filter(|call| ledger.calls[call].tenant == agent.0 && self.fits(now, ledger, workers, call, &agent.1));
         let waiting: Vec<CallId> = waiting.copied().collect();
-        self.reserved.insert(agent.clone(), waiting);
+        self.reservations += 1;
+        self.reserved.insert(agent.clone(), (self.reservations, waiting));
     }
 
-    /// The caller is told: everyone who came before them must be someone else's.
+    /// The caller is told: everyone who came before them must be someone else's. Whoever is offered to an agent reserved
+    /// earlier was theirs when this one was reserved, though that offer may be over again by the time this one is told.
     pub fn offered(&mut self, now: Timestamp, ledger: &Ledger, call: CallId, agent: &Agent) {
         self.passed.remove(&call);
         let rank = self.rank(ledger, call);
-        for earlier in self.reserved.remove(agent).unwrap_or_default() {
+        let Some((reservation, waiting)) = self.reserved.remove(agent) else { return };
+        for (_, others) in self.reserved.values_mut().filter(|(later, _)| *later > reservation) {
+            others.retain(|other| *other != call);
+        }
+        for earlier in waiting {
             let waits = ledger.waiting.contains(&earlier);
             if waits && earlier != call && self.rank(ledger, earlier) < rank {
                 let text = format!("first come, first served: {} is offered {call} before {earlier}", agent.1);
