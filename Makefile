@@ -4,7 +4,7 @@ SHELL := /bin/bash
 WEB := agent-gateway/web
 CARGO ?= cargo
 
-.PHONY: help run test bench regen fmt lint audit web deps-build deps-test
+.PHONY: help run test bench regen fmt lint audit web deps-build deps-test deps-bench
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -15,7 +15,7 @@ run: deps-build web ## build everything and start the demo in the foreground
 test: ## install what the tests need, run all of them; ends with "N passed, N failed, N skipped"
 	@tests/run.sh
 
-bench: deps-test ## the benchmark table
+bench: deps-bench ## the benchmark table
 	$(CARGO) build --release -p zongji
 	$(CARGO) run --release -q -p zongji-benches
 
@@ -45,3 +45,6 @@ deps-build: ## (installs the C compiler where there is none)
 
 deps-test:
 	@tests/install.sh build test
+
+deps-bench:
+	@tests/install.sh build test bench

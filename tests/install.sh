@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, and only that: tests/install.sh build|test|regen ...
+# Installs what is missing, and only that: tests/install.sh build|test|bench|regen ...
 set -euo pipefail
 wanted=()
 need() { command -v "$1" >/dev/null 2>&1 || wanted+=("$2"); }
@@ -22,8 +22,11 @@ for what in "$@"; do
         ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || wanted+=(postgresql)
         ls /usr/share/fonts/opentype/noto/NotoSansCJK* >/dev/null 2>&1 || wanted+=(fonts-noto-cjk)
         ;;
+    bench)
+        need strace strace
+        ;;
     *)
-        echo "usage: $0 build|test|regen ..." >&2
+        echo "usage: $0 build|test|bench|regen ..." >&2
         exit 2
         ;;
     esac
