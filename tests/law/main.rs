@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 /// The crates that decide and never act.
-const PURE: [&str; 6] = ["cti-base", "cti-sip", "cti-media", "cti-switch", "cti-plan", "ivr-scripts"];
+const PURE: [&str; 7] = ["cti-base", "cti-acd", "cti-sip", "cti-media", "cti-plan", "cti-switch", "ivr-scripts"];
 
 /// Crates that do input or output, or exist for those that do.
 const BANNED: [&str; 41] = [
