@@ -111,8 +111,9 @@ impl Acd {
             Decision::Offer { id: of, .. } | Decision::Limit { id: of, .. } => *of != id,
             Decision::Relaxed { .. } | Decision::StickyOver { .. } => true,
         });
-        for agent in std::mem::take(&mut self.waiters[ix].offers) {
-            self.agents[agent].offer = None;
+        let released = std::mem::take(&mut self.waiters[ix].offers);
+        for agent in &released {
+            self.agents[*agent].offer = None;
         }
         if let Left::Answered { agent } = &how
             && let Some(agent) = self.agent_ix.get(agent).copied()
@@ -122,6 +123,9 @@ impl Acd {
         self.count_left(now, ix, &how);
         self.leave_line(ix);
         self.forget(ix);
+        for agent in released {
+            self.ready_if_free(now, agent);
+        }
         self.settle(now);
     }
 
@@ -203,7 +207,7 @@ impl Acd {
     pub(crate) fn stand_in_line(&mut self, ix: Ix<Waiter>) {
         let waiter = &self.waiters[ix];
         let (place, queue) = (waiter.place, &mut self.queues[waiter.home]);
-        if waiter.direct.is_some() {
+        if waiter.entry.direct.is_some() {
             queue.direct.insert((place, ix));
         } else {
             let at = queue.line.partition_point(|(other, _)| *other < place);
@@ -214,7 +218,7 @@ impl Acd {
     fn leave_line(&mut self, ix: Ix<Waiter>) {
         let waiter = &self.waiters[ix];
         let (place, queue) = (waiter.place, &mut self.queues[waiter.home]);
-        if waiter.direct.is_some() {
+        if waiter.entry.direct.is_some() {
             queue.direct.remove(&(place, ix));
         } else {
             let at = queue.line.partition_point(|(other, _)| *other < place);

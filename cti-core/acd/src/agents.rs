@@ -198,10 +198,7 @@ impl Acd {
         wanting.retain(|(_, waiter)| self.waiters[*waiter].sticky == Some(ix));
         self.in_order(now, &mut wanting);
         for (_, waiter) in wanting {
-            if self.waiters[waiter].stands {
-                self.unstand(waiter);
-                self.wait_again(now, waiter);
-            }
+            self.wait_again(now, waiter);
         }
     }
 

@@ -22,18 +22,17 @@ impl Acd {
     pub fn configure(&mut self, now: Timestamp, rules: Arc<Rules>) {
         self.run_due(now);
         let is_read_back = !self.configured;
-        *self = Self::build(self.save(), rules, true);
+        *self = Self::build(self.save(), rules, !is_read_back);
         self.configured = true;
         if is_read_back {
             return;
         }
-        let mut all: Vec<(u64, Ix<Waiter>)> =
-            self.waiters.iter().map(|(ix, waiter)| (waiter.place.seq(), ix)).collect();
-        all.sort_unstable();
-        for (_, ix) in all {
-            self.reconsider(now, ix);
+        let mut all: Vec<(Place, Ix<Waiter>)> = self.waiters.iter().map(|(ix, waiter)| (waiter.place, ix)).collect();
+        all.sort_unstable_by_key(|(place, _)| place.seq());
+        for (_, ix) in &all {
+            self.reconsider(now, *ix);
         }
-        self.match_all(now);
+        self.match_all(now, &mut all);
         let lenders = self.queues.iter().filter(|(_, queue)| !queue.lent.is_empty()).map(|(ix, _)| ix);
         self.lenders = lenders.collect();
         self.settle(now);
@@ -70,7 +69,10 @@ impl Acd {
     pub(crate) fn build(saved: Saved, rules: Arc<Rules>, forgets: bool) -> Self {
         let mut acd = Self { rules, seq: saved.seq, offers: saved.offers, random: saved.random, ..Self::default() };
         let used: BTreeSet<&QueueName> = saved.waiters.iter().map(|waiter| &waiter.entry.queue).collect();
-        let reserved: BTreeSet<&AgentName> = saved.waiters.iter().flat_map(|waiter| &waiter.offers).collect();
+        // Agents whom a caller rings, wants or has tried.
+        let tried = saved.waiters.iter().flat_map(|waiter| waiter.tried.iter().map(|(agent, _)| agent));
+        let wanted = saved.waiters.iter().flat_map(|waiter| waiter.offers.iter().chain(&waiter.sticky));
+        let named: BTreeSet<&AgentName> = tried.chain(wanted).collect();
         for name in acd.rules.clone().queues.keys() {
             acd.add_queue(SavedQueue::new(name.clone()));
         }
@@ -80,7 +82,7 @@ impl Acd {
             }
         }
         acd.link_lenders();
-        let is_needed = |agent: &SavedAgent| agent.activity != Activity::Offline || reserved.contains(&agent.name);
+        let is_needed = |agent: &SavedAgent| agent.activity != Activity::Offline || named.contains(&agent.name);
         for agent in &saved.agents {
             if !forgets || acd.rules.agents.contains_key(&agent.name) || is_needed(agent) {
                 acd.add_agent(agent);

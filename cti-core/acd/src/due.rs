@@ -13,30 +13,35 @@ impl Acd {
         if !self.configured {
             return;
         }
-        while let Some((at, _, ix)) = self.due.first().copied().filter(|(at, _, _)| *at <= now) {
-            // In the order in which it fell due, each as of its own time.
+        while let Some(at) = self.deadline().filter(|at| *at <= now) {
+            // In the order in which it fell due, each as of its own time; at one time all change before anybody is matched.
+            let mut looked_at = Vec::new();
+            while let Some((_, _, ix)) = self.due.first().copied().filter(|(due, _, _)| *due == at) {
+                self.due.pop_first();
+                self.waiters[ix].due = None;
+                self.waiter_due(at, ix);
+                looked_at.push((self.waiters[ix].place, ix));
+            }
             self.lending_turn(at);
-            self.due.pop_first();
-            self.waiters[ix].due = None;
-            self.waiter_due(at, ix);
+            self.match_all(at, &mut looked_at);
+            for (_, ix) in looked_at {
+                self.plan_due(at, ix);
+            }
         }
-        self.lending_turn(now);
-        self.settle(now);
     }
 
+    /// One caller as of `now`, not yet matched.
     fn waiter_due(&mut self, now: Timestamp, ix: Ix<Waiter>) {
         let waiter = &mut self.waiters[ix];
-        if waiter.limited {
-            return;
-        }
         waiter.paused_until = waiter.paused_until.filter(|until| *until > now);
-        self.unstand(ix);
         if self.check_steps(now, ix) {
+            self.unstand(ix);
             self.join_classes(ix);
         }
-        self.wait_again(now, ix);
-        self.plan_due(now, ix);
-        self.settle(now);
+        self.check_sticky(now, ix);
+        if !self.enforce_limits(now, ix) {
+            self.stand(now, ix);
+        }
     }
 
     /// Notes when the caller is next to be looked at, after everything due until `now` was.

@@ -91,12 +91,14 @@ impl Acd {
             self.plan_lending(now);
         }
         self.lenders.extend(wanted);
-        self.settle(now);
     }
 
     pub(crate) fn count_left(&mut self, now: Timestamp, ix: Ix<Waiter>, how: &Left) {
         let waiter = &self.waiters[ix];
         let queue = &mut self.queues[waiter.home];
+        if !queue.declared {
+            return;
+        }
         let target = Duration::from_secs(u64::from(queue.rules.service_level.seconds));
         let in_time = now.since(waiter.entry.entered) <= target;
         match how {
@@ -111,20 +113,24 @@ impl Acd {
 
     /// Lenders who may have become able to lend are asked by who waits for them, first come first. Every change ends with it.
     pub(crate) fn settle(&mut self, now: Timestamp) {
-        while let Some(lender) = self.lenders.pop() {
-            if !self.can_lend(now, lender) {
-                continue;
-            }
+        while !self.lenders.is_empty() {
+            let asked = std::mem::take(&mut self.lenders);
             let mut waiting = Vec::new();
-            for class in &self.queues[lender].lent {
-                let class = &self.classes.slab[*class];
-                if !class.ready.is_empty() {
-                    waiting.extend(class.waiting.iter().copied());
+            for lender in asked.iter().filter(|lender| self.can_lend(now, **lender)) {
+                for class in &self.queues[*lender].lent {
+                    let class = &self.classes.slab[*class];
+                    if !class.ready.is_empty() {
+                        waiting.extend(class.waiting.iter().copied());
+                    }
                 }
             }
             self.in_order(now, &mut waiting);
             for (_, waiter) in waiting {
-                self.match_waiter(now, waiter);
+                // Who is matched may have been the last to wait for a lender: then the first in line is asked again.
+                if self.match_waiter(now, waiter) && !self.lenders.is_empty() {
+                    self.lenders.extend(asked);
+                    break;
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use crate::acd::Acd;
 use crate::class::{Class, Pool};
 use crate::entry::{Activity, Decision};
 use crate::limits::RING_ALL_MAX;
-use crate::rank;
+use crate::rank::{self, Place};
 use crate::rules::Strategy;
 use crate::slab::Ix;
 use crate::state::{Agent, Waiter};
@@ -17,19 +17,35 @@ impl Acd {
     /// Looks for an agent for a caller who may be offered. Of those not tried just now the best; else, of those tried, who
     /// missed the caller before the last one did.
     pub(crate) fn match_waiter(&mut self, now: Timestamp, ix: Ix<Waiter>) -> bool {
-        if self.closed || !self.waiters[ix].may_stand() {
-            return false;
-        }
-        let Some((class, agent)) = self.fresh_agent(now, ix).or_else(|| self.tried_agent(now, ix)) else {
-            return false;
-        };
+        let Some((class, agent)) = self.agent_for(now, ix) else { return false };
         self.reserve(now, ix, class, agent, By::Caller);
         true
     }
 
+    /// The same for several, first come first. Lent agents come last: their own callers may be among these.
+    pub(crate) fn match_all(&mut self, now: Timestamp, callers: &mut [(Place, Ix<Waiter>)]) {
+        self.in_order(now, callers);
+        for (_, ix) in callers {
+            let Some((class, agent)) = self.agent_for(now, *ix) else { continue };
+            let key = &self.classes.slab[class].key;
+            match key.pool {
+                Pool::Queue(lender) if key.lent => self.lenders.push(lender),
+                Pool::Queue(_) | Pool::Agent(_) => self.reserve(now, *ix, class, agent, By::Caller),
+            }
+        }
+        self.settle(now);
+    }
+
     /// Whether somebody could be offered the caller at once.
     pub(crate) fn has_agent(&self, now: Timestamp, ix: Ix<Waiter>) -> bool {
-        !self.closed && (self.fresh_agent(now, ix).or_else(|| self.tried_agent(now, ix))).is_some()
+        self.agent_for(now, ix).is_some()
+    }
+
+    fn agent_for(&self, now: Timestamp, ix: Ix<Waiter>) -> Option<(Ix<Class>, Ix<Agent>)> {
+        if self.closed || !self.waiters[ix].may_stand() {
+            return None;
+        }
+        self.fresh_agent(now, ix).or_else(|| self.tried_agent(now, ix))
     }
 
     fn fresh_agent(&self, now: Timestamp, ix: Ix<Waiter>) -> Option<(Ix<Class>, Ix<Agent>)> {
@@ -210,18 +226,5 @@ impl Acd {
             self.stand(now, ix);
         }
         self.plan_due(now, ix);
-    }
-
-    /// Every caller anew, first come first.
-    pub(crate) fn match_all(&mut self, now: Timestamp) {
-        let mut all: Vec<Ix<Waiter>> =
-            self.waiters.iter().filter(|(_, waiter)| waiter.may_stand()).map(|(ix, _)| ix).collect();
-        all.sort_unstable_by(|a, b| {
-            let (a, b) = (&self.waiters[*a], &self.waiters[*b]);
-            rank::compare(now, (&self.queues[a.home].slope, &a.place), (&self.queues[b.home].slope, &b.place))
-        });
-        for ix in all {
-            self.match_waiter(now, ix);
-        }
     }
 }

@@ -55,6 +55,9 @@ impl Acd {
         self.unstand(ix);
         let waiter = &mut self.waiters[ix];
         waiter.limited = true;
+        if let Some(at) = waiter.due.take() {
+            self.due.remove(&(at, waiter.place.seq(), ix));
+        }
         self.pending.push_back(Decision::Limit { id: waiter.id, rule, why });
     }
 

@@ -75,7 +75,7 @@ impl Acd {
         (waiter.steps, waiter.requires) = (in_force, requires);
     }
 
-    /// Begins and ends steps whose time has come; whether one did. The caller must not stand in the lines meanwhile.
+    /// Begins and ends steps whose time has come; whether one did, so that the classes are others.
     pub(crate) fn check_steps(&mut self, now: Timestamp, ix: Ix<Waiter>) -> bool {
         let waiter = &self.waiters[ix];
         let (id, before, rules) = (waiter.id, waiter.steps, self.queues[waiter.home].rules.clone());
@@ -113,7 +113,7 @@ impl Acd {
         asked
     }
 
-    /// Into the classes that follow from everything, in the order of preference. The caller must not stand in lines.
+    /// Into the classes that follow from everything, in the order of preference. The caller must not stand in any.
     pub(crate) fn join_classes(&mut self, ix: Ix<Waiter>) {
         let waiter = &self.waiters[ix];
         let (home, requires) = (waiter.home, waiter.requires.clone());
@@ -175,13 +175,13 @@ impl Acd {
         waiter.entry.entered + seconds(self.queues[waiter.home].rules.sticky_s)
     }
 
-    /// Lets the preferred agent go where they are not to be waited for. The caller must not stand in lines; whether it changed.
-    pub(crate) fn check_sticky(&mut self, now: Timestamp, ix: Ix<Waiter>) -> bool {
-        let Some(agent) = self.waiters[ix].sticky else { return false };
-        let Some(why) = self.sticky_end(now, ix, agent) else { return false };
+    /// Lets the preferred agent go where they are not to be waited for any more; the caller then stands nowhere.
+    pub(crate) fn check_sticky(&mut self, now: Timestamp, ix: Ix<Waiter>) {
+        let Some(agent) = self.waiters[ix].sticky else { return };
+        let Some(why) = self.sticky_end(now, ix, agent) else { return };
+        self.unstand(ix);
         self.end_sticky(ix, self.agents[agent].name.clone(), why);
         self.join_classes(ix);
-        true
     }
 
     pub(crate) fn sticky_missed(&mut self, ix: Ix<Waiter>, agent: Ix<Agent>) {

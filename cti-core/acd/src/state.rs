@@ -146,9 +146,10 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Whether the agent missed this caller just now and nobody was tried since.
+    /// Whether the agent missed this caller just now and nobody was tried since; who rang together missed together.
     pub(crate) fn shuns(&self, now: Timestamp, agent: Ix<Agent>) -> bool {
-        self.tried.last().is_some_and(|(tried, until)| *tried == agent && *until > now)
+        let Some((_, last)) = self.tried.last().filter(|(_, until)| *until > now) else { return false };
+        self.tried.iter().any(|(tried, until)| *tried == agent && until == last)
     }
 
     /// Whether the agent missed this caller within the pause.
