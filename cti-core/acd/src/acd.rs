@@ -81,6 +81,7 @@ impl Acd {
             sticky: None,
             steps: 0,
             estimate_at: None,
+            told: None,
             due: None,
             requires: queue.requires.clone(),
             classes: Vec::new(),
@@ -98,6 +99,7 @@ impl Acd {
         if !self.match_waiter(now, ix) {
             self.stand(now, ix);
         }
+        self.foretell(now, ix);
         self.plan_due(now, ix);
         self.settle(now);
         Entered::Waiting
@@ -121,6 +123,7 @@ impl Acd {
             self.change_activity(now, agent, Activity::Talking);
         }
         self.count_left(now, ix, &how);
+        self.learn_from_leaving(now, ix, &how);
         self.leave_line(ix);
         self.forget(ix);
         for agent in released {

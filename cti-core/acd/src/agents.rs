@@ -59,7 +59,7 @@ impl Acd {
     ) {
         self.run_due(now);
         if let Some(queue) = queue.and_then(|queue| self.queue_ix.get(queue)) {
-            self.queues[*queue].handling.add(talk.saturating_add(wrapup));
+            self.queues[*queue].forecast.add_handled(talk.saturating_add(wrapup));
         }
         let Some(ix) = self.agent_ix.get(name).copied() else { return };
         let counts = &mut self.agents[ix].counts;

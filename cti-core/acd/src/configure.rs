@@ -114,7 +114,7 @@ impl Acd {
     fn add_queue(&mut self, saved: SavedQueue) {
         if let Some(ix) = self.queue_ix.get(&saved.name) {
             let queue = &mut self.queues[*ix];
-            (queue.handling, queue.window, queue.lot_floor) = (saved.handling, saved.window, saved.lot_floor);
+            (queue.forecast, queue.window, queue.lot_floor) = (saved.forecast, saved.window, saved.lot_floor);
             return;
         }
         let declared = self.rules.queues.get(&saved.name);
@@ -134,7 +134,7 @@ impl Acd {
             ready: 0,
             borrow: Vec::new(),
             lent: Vec::new(),
-            handling: saved.handling,
+            forecast: saved.forecast,
             window: saved.window,
             lot_floor: saved.lot_floor,
         });
@@ -224,6 +224,7 @@ impl Acd {
             sticky: saved.sticky.as_ref().and_then(agent),
             steps: saved.steps,
             estimate_at: saved.estimate_at,
+            told: saved.told,
             due: saved.due,
             requires: queue.requires.clone(),
             classes: Vec::new(),
@@ -248,7 +249,7 @@ impl Acd {
 
 impl SavedQueue {
     fn new(name: QueueName) -> Self {
-        Self { name, handling: Default::default(), window: Default::default(), lot_floor: 0 }
+        Self { name, forecast: Default::default(), window: Default::default(), lot_floor: 0 }
     }
 }
 

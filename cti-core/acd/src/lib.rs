@@ -33,6 +33,7 @@ mod why;
 
 pub use acd::Acd;
 pub use entry::{Activity, Decision, Entered, Entry, Estimate, Left, LimitKind, Staff, StickyEnd};
+pub use estimate::{ESTIMATOR, EstimateError};
 pub use rules::{
     AgentRules, OrderRules, OverflowRule, QueueRules, RelaxStep, Rules, ScoreWeights, ServiceLevel, Strategy,
 };

@@ -144,6 +144,10 @@ impl Acd {
     /// The caller and the agent belong together from here on; with `ring_all` others ring too.
     fn reserve(&mut self, now: Timestamp, ix: Ix<Waiter>, class: Ix<Class>, agent: Ix<Agent>, by: By) {
         let why = Box::new(self.explain(now, ix, class, agent, by));
+        if self.waiters[ix].stands {
+            let queue = &mut self.queues[self.waiters[ix].home];
+            queue.forecast.count_agents(now, queue.working);
+        }
         self.unstand(ix);
         let of = &self.classes.slab[class];
         let (home, pool) = (of.key.home, of.key.pool);
@@ -191,7 +195,11 @@ impl Acd {
             class.waiting.insert((waiter.place, ix));
             asks_lenders |= class.key.lent;
         }
-        queues[waiter.home].open += usize::from(waiter.direct.is_none() && waiter.sticky.is_none());
+        let queue = &mut queues[waiter.home];
+        if queue.open == 0 {
+            queue.forecast.begins_to_wait(now);
+        }
+        queue.open += usize::from(waiter.direct.is_none() && waiter.sticky.is_none());
         if asks_lenders {
             self.plan_lending(now);
         }

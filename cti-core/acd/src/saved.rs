@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::acd::Acd;
 use crate::entry::{Activity, Decision, Entry};
-use crate::estimate::Handling;
+use crate::estimate::{Forecast, Told};
 use crate::lending::Window;
 use crate::state::Counts;
 
@@ -29,7 +29,7 @@ pub(crate) struct Saved {
 pub(crate) struct SavedQueue {
     pub name: QueueName,
     #[serde(default)]
-    pub handling: Handling,
+    pub forecast: Forecast,
     #[serde(default)]
     pub window: Window,
     #[serde(default)]
@@ -66,6 +66,8 @@ pub(crate) struct SavedWaiter {
     pub sticky: Option<AgentName>,
     pub steps: u32,
     pub estimate_at: Option<Timestamp>,
+    #[serde(default)]
+    pub told: Option<Told>,
     pub due: Option<Timestamp>,
 }
 
@@ -77,7 +79,7 @@ impl Acd {
             let queue = &self.queues[*ix];
             SavedQueue {
                 name: queue.name.clone(),
-                handling: queue.handling,
+                forecast: queue.forecast,
                 window: queue.window.clone(),
                 lot_floor: queue.lot_floor,
             }
@@ -107,6 +109,7 @@ impl Acd {
             sticky: waiter.sticky.map(agent_name),
             steps: waiter.steps,
             estimate_at: waiter.estimate_at,
+            told: waiter.told,
             due: waiter.due,
         });
         let mut waiters: Vec<SavedWaiter> = waiters.collect();

@@ -7,7 +7,7 @@ use cti_base::{AgentName, CallId, QueueName, Timestamp};
 
 use crate::class::Class;
 use crate::entry::{Activity, Entry};
-use crate::estimate::Handling;
+use crate::estimate::{Forecast, Told};
 use crate::lending::Window;
 use crate::rank::{Place, Slope};
 use crate::rules::{AgentRules, QueueRules};
@@ -37,7 +37,7 @@ pub(crate) struct Queue {
     pub borrow: Vec<Ix<Queue>>,
     /// The classes in which other queues' callers wait for agents of this one, lent.
     pub lent: Vec<Ix<Class>>,
-    pub handling: Handling,
+    pub forecast: Forecast,
     pub window: Window,
     /// The lot drawn last.
     pub lot_floor: i64,
@@ -137,6 +137,8 @@ pub(crate) struct Waiter {
     pub steps: u32,
     /// When the estimate is next held against the rules.
     pub estimate_at: Option<Timestamp>,
+    /// The wait told on entering.
+    pub told: Option<Told>,
     pub due: Option<Timestamp>,
     /// What is required and who is asked, in the order of preference, lent ones last.
     pub requires: Arc<Requires>,
