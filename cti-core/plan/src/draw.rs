@@ -69,7 +69,12 @@ fn normal(rng: &mut Rng) -> f64 {
 
 /// Microseconds are the ACD's unit: rounded to the nearest, so that means stay where they are.
 pub fn seconds(value: f64) -> Duration {
-    Duration::from_micros((value * 1e6).round() as u64).min(DRAWN_MAX)
+    long(value).min(DRAWN_MAX)
+}
+
+/// The same without end.
+pub fn long(value: f64) -> Duration {
+    Duration::from_micros((value * 1e6).round() as u64)
 }
 
 fn of_seconds(value: f64) -> String {
