@@ -1,4 +1,4 @@
-//! What is on the wire, seen from beside: the gaps in the RTP that we send.
+//! What is on the wire, seen from beside: the gaps in the RTP that we send, and when peers sent none.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -16,6 +16,8 @@ const AF_PACKET: i32 = 17;
 const ETH_P_IP: i32 = 0x0008;
 /// A pause in a stream that is longer than this is a gap: five packets.
 const GAP_MIN: Duration = Duration::from_millis(100);
+/// A peer's stream that is late by two packets has stood still.
+const PEER_GAP_MIN: Duration = Duration::from_millis(60);
 /// A stream that ends is not a gap.
 const ENDED: Duration = Duration::from_secs(10);
 
@@ -25,21 +27,31 @@ pub struct Sniffer {
     thread: JoinHandle<Gaps>,
 }
 
-/// The gaps of all streams, in order of length.
-pub struct Gaps(Vec<Duration>);
+pub struct Gaps {
+    /// Those of all streams of ours, in order of length.
+    ours: Vec<Duration>,
+    /// When a peer that was sending sent nothing, UTC milliseconds, in order of their ends.
+    peers: Vec<Range<u64>>,
+}
 
 impl Gaps {
     pub fn p99(&self) -> Duration {
-        self.0.get((self.0.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
+        self.ours.get((self.ours.len() * 99).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default()
     }
 
     pub fn longest(&self) -> Duration {
-        self.0.last().copied().unwrap_or_default()
+        self.ours.last().copied().unwrap_or_default()
+    }
+
+    /// Whether a peer stood still within this time, UTC milliseconds.
+    pub fn has_still_peer(&self, time: &Range<u64>) -> bool {
+        let first = self.peers.partition_point(|gap| gap.end <= time.start);
+        self.peers[first..].iter().any(|gap| gap.start < time.end)
     }
 }
 
 impl Sniffer {
-    /// UDP from these ports.
+    /// UDP from and to these ports.
     pub fn start(ports: Range<u16>) -> Result<Self> {
         let socket = Socket::new(Domain::from(AF_PACKET), Type::RAW, Some(Protocol::from(ETH_P_IP)))
             .context("watching packets needs root (CAP_NET_RAW)")?;
@@ -59,25 +71,31 @@ impl Sniffer {
 
 fn watch(mut socket: Socket, ports: &Range<u16>, stop: &AtomicBool) -> Gaps {
     let mut last: BTreeMap<(u16, u16), Instant> = BTreeMap::new();
-    let mut gaps = Vec::new();
+    let mut gaps = Gaps { ours: Vec::new(), peers: Vec::new() };
     let mut frame = [0; 256];
+    // Even ports are RTP's.
+    let is_ours = |port: u16| ports.contains(&port) && port.is_multiple_of(2);
     while !stop.load(Ordering::Acquire) {
         let Ok(len) = socket.read(&mut frame) else { continue };
         let Some(stream) = udp_ports(&frame[..len]) else { continue };
-        // Even ports are RTP's.
-        if !ports.contains(&stream.0) || stream.0 % 2 == 1 {
+        if !is_ours(stream.0) && !is_ours(stream.1) {
             continue;
         }
         let now = Instant::now();
-        if let Some(before) = last.insert(stream, now) {
-            let gap = now - before;
-            if gap > GAP_MIN && gap < ENDED {
-                gaps.push(gap);
-            }
+        let Some(before) = last.insert(stream, now) else { continue };
+        let gap = now - before;
+        if gap > ENDED {
+            continue;
+        }
+        if is_ours(stream.0) {
+            gaps.ours.extend((gap > GAP_MIN).then_some(gap));
+        } else if gap > PEER_GAP_MIN {
+            let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+            gaps.peers.push(end - gap.as_millis() as u64..end);
         }
     }
-    gaps.sort_unstable();
-    Gaps(gaps)
+    gaps.ours.sort_unstable();
+    gaps
 }
 
 /// Source and destination port of an Ethernet frame with IPv4 and UDP.
