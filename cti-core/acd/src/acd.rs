@@ -109,6 +109,9 @@ impl Acd {
     pub fn leave(&mut self, now: Timestamp, id: CallId, how: Left) {
         self.run_due(now);
         let Some(ix) = self.waiter_ix.get(&id).copied() else { return };
+        // Agents who were not told of their offer are ready as if it had not been.
+        let is_untold = |decision: &Decision| matches!(decision, Decision::Offer { id: of, .. } if *of == id);
+        let untold = self.pending.iter().any(is_untold);
         self.pending.retain(|decision| match decision {
             Decision::Offer { id: of, .. } | Decision::Limit { id: of, .. } => *of != id,
             Decision::Relaxed { .. } | Decision::StickyOver { .. } => true,
@@ -127,6 +130,10 @@ impl Acd {
         self.leave_line(ix);
         self.forget(ix);
         for agent in released {
+            if untold {
+                self.change_activity(now, agent, Activity::Ready);
+                self.agents[agent].offerable = true;
+            }
             self.ready_if_free(now, agent);
         }
         self.settle(now);

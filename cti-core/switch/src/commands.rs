@@ -46,10 +46,13 @@ impl Engine {
                 .and_then(|reason| self.want_state(now, tenant, agent, state, reason)),
             Command::Accept { offer_id } => return self.accept_offer(now, agent, offer_id, call, id),
             Command::Reject { offer_id, reason: _ } => {
-                let is_it = |call: &CallId| self.offers.get(&offer_id) == Some(call);
+                let is_it = |call: &CallId| {
+                    let offer = self.calls.get(call).and_then(|call| call.offer(offer_id));
+                    offer.is_some_and(|offer| offer.agent == *agent)
+                };
                 match call.filter(is_it) {
                     Some(call) => {
-                        self.offer_over(now, call, OfferEnd::Rejected, "rejected");
+                        self.offer_over(now, call, offer_id, OfferEnd::Rejected, "rejected");
                         Ok(())
                     }
                     None => Err(not_yours("This offer is over.")),

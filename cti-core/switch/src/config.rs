@@ -12,6 +12,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::hours::Hours;
 
 mod compile;
+mod overflow;
+mod queue;
+mod rules;
+
+pub use cti_acd::{OrderRules, RelaxStep, ScoreWeights, Strategy};
+pub use overflow::{Overflow, Target, When};
+pub use queue::{Announce, Comfort, KeyAction, QueueDecl, ServiceLevel, Sticky, StickyBy, Whisper, WrapupMode};
 
 /// The whole file. Unknown keys are errors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +55,9 @@ pub struct TenantDecl {
     pub break_reasons: Vec<String>,
     #[serde(default = "default_dispositions")]
     pub dispositions: Vec<String>,
+    /// Turns the rules `emergency = true` of every queue on.
+    #[serde(default)]
+    pub emergency: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,80 +115,14 @@ pub enum AnswerWhen {
     Agent,
 }
 
-/// Where a call goes. Exactly one of the two.
+/// Where a call goes. Exactly one of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Route {
     Ivr(String),
     Queue(QueueName),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QueueDecl {
-    pub name: QueueName,
-    #[serde(default)]
-    pub display: Option<String>,
-    #[serde(default)]
-    pub strategy: Strategy,
-    #[serde(default)]
-    pub service_level: ServiceLevel,
-    #[serde(default = "default_ring_timeout_s")]
-    pub ring_timeout_s: u32,
-    #[serde(default = "default_wrapup_s")]
-    pub wrapup_s: u32,
-    #[serde(default = "default_max_wait_s")]
-    pub max_wait_s: u32,
-    #[serde(default = "default_max_waiting")]
-    pub max_waiting: u32,
-    /// Skills and least level, 1 to 5.
-    #[serde(default)]
-    pub requires: BTreeMap<String, u8>,
-    #[serde(default = "default_music")]
-    pub music: String,
-    #[serde(default)]
-    pub record: bool,
-    /// The kind of case its calls usually become.
-    #[serde(default)]
-    pub case: Option<String>,
-    #[serde(default)]
-    pub overflow: Option<Overflow>,
-    #[serde(default)]
-    pub announce: Announce,
-    /// Higher is served first.
-    #[serde(default)]
-    pub priority: i32,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Strategy {
-    #[default]
-    LongestIdle,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServiceLevel {
-    pub seconds: u32,
-    pub percent: u8,
-}
-
-/// What a waiting caller is told, and how often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Announce {
-    pub position: bool,
-    pub wait: bool,
-    /// 0 is never.
-    pub every_s: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Overflow {
-    pub after_s: u32,
-    pub to: Route,
+    /// This agent alone, in a line of their own: by the rules of the first queue that the agent serves.
+    Agent(AgentName),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -200,6 +144,12 @@ pub struct AgentDecl {
     pub phone: Phone,
     #[serde(default)]
     pub always_ready: bool,
+    /// The share under the strategy `random`.
+    #[serde(default = "default_weight")]
+    pub weight: f64,
+    /// The place under the strategy `top_down`, the lowest first; without it the place in the file, from 0.
+    #[serde(default)]
+    pub rank: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ts_rs::TS)]
@@ -244,55 +194,8 @@ fn default_dispositions() -> Vec<String> {
 const fn default_max_calls() -> u32 {
     500
 }
-const fn default_ring_timeout_s() -> u32 {
-    15
-}
-const fn default_wrapup_s() -> u32 {
-    30
-}
-const fn default_max_wait_s() -> u32 {
-    600
-}
-const fn default_max_waiting() -> u32 {
-    200
-}
-fn default_music() -> String {
-    "default".into()
-}
-
-impl QueueDecl {
-    /// A queue with every default.
-    pub fn named(name: QueueName) -> Self {
-        Self {
-            name,
-            display: None,
-            strategy: Strategy::default(),
-            service_level: ServiceLevel::default(),
-            ring_timeout_s: default_ring_timeout_s(),
-            wrapup_s: default_wrapup_s(),
-            max_wait_s: default_max_wait_s(),
-            max_waiting: default_max_waiting(),
-            requires: BTreeMap::new(),
-            music: default_music(),
-            record: false,
-            case: None,
-            overflow: None,
-            announce: Announce::default(),
-            priority: 0,
-        }
-    }
-}
-
-impl Default for ServiceLevel {
-    fn default() -> Self {
-        Self { seconds: 20, percent: 80 }
-    }
-}
-
-impl Default for Announce {
-    fn default() -> Self {
-        Self { position: true, wait: true, every_s: 30 }
-    }
+const fn default_weight() -> f64 {
+    1.0
 }
 
 /// What is wrong with a tenant beyond its syntax: `path` is the place as `queue[repair].overflow.to`.

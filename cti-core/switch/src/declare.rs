@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cti_acd::Acd;
 use cti_base::{AgentName, CallId, QueueName, TenantId, Timestamp};
 use cti_sip::Account;
 
 use crate::acd::agent::{Agent, Desk, Reach, Task};
-use crate::acd::queue::{Place, Queue};
-use crate::call::merge_requires;
-use crate::config::{Phone, Route, Tenant};
+use crate::acd::queue::Queue;
+use crate::config::{Phone, Target, Tenant};
 use crate::desk::AgentState;
 use crate::engine::{Engine, TenantState};
 use crate::routing::TrunkTable;
@@ -19,24 +19,22 @@ impl Engine {
         let id = tenant.doc.tenant.id.clone();
         let accounts = self.accounts(&tenant);
         self.endpoint.set_accounts(id.as_str(), accounts);
+        let seed = if self.tenants.contains_key(&id) { 0 } else { self.rng.next_u64() };
         let state = self.tenants.entry(id.clone()).or_insert_with(|| TenantState {
             tenant: tenant.clone(),
             queues: BTreeMap::new(),
             agents: BTreeMap::new(),
+            acd: Acd::with_seed(seed),
+            day: 0,
             trunks: BTreeMap::new(),
             records_pause_until: Timestamp::default(),
         });
         state.tenant = tenant.clone();
-        // Nobody is ready while the ground moves: the sets are made anew below.
-        for queue in state.queues.values_mut() {
-            queue.ready.clear();
-        }
-        for agent in state.agents.values_mut() {
-            agent.indexed = None;
-        }
         let gone = self.declare_queues(&id, &tenant);
-        // Before the agents: who becomes ready by the declaration is offered the first caller by the new priorities.
-        self.replace_waiting(&id);
+        // Before the agents: who becomes ready by the declaration is offered the first caller by the new rules.
+        if let Some(acd) = self.acd_mut(&id) {
+            acd.configure(now, Arc::new(tenant.doc.acd_rules()));
+        }
         self.declare_agents(now, &id, &tenant);
         self.trunks = TrunkTable::new(self.tenants.values().map(|state| &*state.tenant));
         for queue in gone {
@@ -47,7 +45,6 @@ impl Engine {
         for agent in &agents {
             self.reindex(now, &id, agent);
         }
-        self.match_all(now, &id);
         self.changed();
     }
 
@@ -112,34 +109,9 @@ impl Engine {
             Task::Idle => self.remove_agent(now, id, name),
             Task::Offer(call) => {
                 let call = *call;
-                self.take_offer_back(now, call, "agent_removed");
+                self.take_offer_back(now, call, name, "agent_removed");
             }
             Task::Talk(_) | Task::Wrapup(_) => {}
-        }
-    }
-
-    /// Waiting callers under changed queues: the same place, the new priority, skills and limits.
-    fn replace_waiting(&mut self, id: &TenantId) {
-        let Some(state) = self.tenants.get_mut(id) else { return };
-        let mut waiting_calls = Vec::new();
-        for queue in state.queues.values_mut() {
-            let old: Vec<(Place, CallId)> = queue.waiting().collect();
-            for (place, call_id) in old {
-                let Some(call) = self.calls.get_mut(&call_id) else { continue };
-                let (queued, order) = (call.queued.unwrap_or(call.started), call.order);
-                let Some(waiting) = call.waiting_mut() else { continue };
-                waiting.requires = merge_requires(&queue.decl.requires, &waiting.script_requires);
-                let priority = queue.decl.priority.saturating_add(waiting.script_priority);
-                waiting.place = Place::new(priority, queued, order);
-                let (is_matched, place_now) = (waiting.offer.is_some(), waiting.place);
-                queue.leave(place);
-                queue.enter(place_now, call_id);
-                queue.set_matched(place_now, is_matched);
-                waiting_calls.push(call_id);
-            }
-        }
-        for call in waiting_calls {
-            self.set_wait_timers(call);
         }
     }
 
@@ -147,17 +119,20 @@ impl Engine {
     fn empty_queue(&mut self, now: Timestamp, id: &TenantId, name: &QueueName) {
         let Some(state) = self.tenants.get(id) else { return };
         let Some(queue) = state.queues.get(name) else { return };
-        let calls: Vec<CallId> = queue.waiting().map(|(_, call)| call).collect();
-        let stands = |to: &Route| match to {
-            Route::Ivr(ivr) => state.tenant.scripts.contains_key(ivr),
-            Route::Queue(to) => to != name && state.tenant.doc.queue.iter().any(|decl| decl.name == *to),
+        let calls: Vec<CallId> = state.acd.waiting_ids(name).collect();
+        let doc = &state.tenant.doc;
+        let stands = |to: &&Target| match to {
+            Target::Ivr { name: ivr, node: _ } => state.tenant.scripts.contains_key(ivr),
+            Target::Queue(to) => to != name && doc.queue.iter().any(|decl| decl.name == *to),
+            Target::Agent(to) => doc.agent.iter().any(|decl| decl.name == *to && !decl.queues.is_empty()),
+            Target::Busy => true,
+            Target::Voicemail | Target::Number(_) => false,
         };
-        let leads_on = queue.decl.overflow.as_ref().is_some_and(|overflow| stands(&overflow.to));
+        let to = queue.decl.overflow_when_full().filter(stands).cloned();
         for call in calls {
-            if leads_on {
-                self.overflow_waiting(now, call);
-            } else {
-                self.say_goodbye(now, call, "queue_removed");
+            match &to {
+                Some(to) => self.overflow_waiting(now, call, "overflow", Some(to.clone())),
+                None => self.say_goodbye(now, call, "queue_removed"),
             }
         }
         if let Some(state) = self.tenants.get_mut(id) {

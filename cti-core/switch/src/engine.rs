@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use cti_acd::Acd;
 use cti_base::{AgentName, CallId, LegId, OfferId, RecordingId, Rng, TenantId, Timestamp};
 use cti_media::ports::PortPool;
 use cti_media::{Gap, MediaCommand, MediaEvent};
@@ -67,6 +68,9 @@ pub struct Engine {
     pub(crate) orders: u64,
     /// When something was last noted; at least every [`PULSE`] while there are calls.
     pub(crate) alive: Timestamp,
+    /// Tenants whose ACD may have decided something, and calls that have just entered a queue. Empty between two inputs.
+    pub(crate) acds_changed: Vec<TenantId>,
+    pub(crate) entered: VecDeque<CallId>,
     pub(crate) effects: VecDeque<Effect>,
     /// Counted once the messages of this input are out.
     pub(crate) measures: Vec<Measure>,
@@ -105,6 +109,9 @@ pub(crate) struct TenantState {
     pub tenant: Arc<Tenant>,
     pub queues: BTreeMap<cti_base::QueueName, Queue>,
     pub agents: BTreeMap<AgentName, Agent>,
+    pub acd: Acd,
+    /// The local day that the counts are of.
+    pub day: i32,
     pub trunks: BTreeMap<String, TrunkUse>,
     /// Until then the records are not waited for: they did not answer in time.
     pub records_pause_until: Timestamp,
@@ -142,6 +149,8 @@ impl Engine {
             closing: false,
             orders: 0,
             alive: Timestamp::default(),
+            acds_changed: Vec::new(),
+            entered: VecDeque::new(),
             effects: VecDeque::new(),
             measures: Vec::new(),
             alarms: BTreeMap::new(),
@@ -157,6 +166,7 @@ impl Engine {
         if matches!(input, Input::Restarted) {
             // What was due meanwhile finds everything taken up.
             self.restarted(now);
+            self.run_acd(now);
         }
         self.run_due(now);
         // What was due is on the wire before what came now.
@@ -175,6 +185,7 @@ impl Engine {
             Input::Close => self.close(now),
             Input::Restarted | Input::Tick => {}
         }
+        self.run_acd(now);
         self.run_sip_events(now);
         self.send_transmits();
         self.alive = now;
@@ -224,7 +235,9 @@ impl Engine {
             match timer {
                 Timer::Call(call, kind) => self.call_timer(now, call, kind),
                 Timer::Agent(tenant, agent, kind) => self.agent_timer(now, &tenant, &agent, kind),
+                Timer::Acd(tenant) => self.acd_deadline(now, &tenant),
             }
+            self.run_acd(now);
             self.run_sip_events(now);
         }
         if self.alarm_over().is_some_and(|at| at <= now) {
@@ -241,6 +254,7 @@ impl Engine {
     fn run_sip_events(&mut self, now: Timestamp) {
         while let Some(event) = self.endpoint.poll_event() {
             self.sip_event(now, event);
+            self.run_acd(now);
         }
     }
 
@@ -282,14 +296,10 @@ impl Engine {
     fn call_timer(&mut self, now: Timestamp, call: CallId, kind: CallTimer) {
         match kind {
             CallTimer::Menu => self.menu_deadline(now, call),
-            CallTimer::Overflow | CallTimer::MaxWait => self.limit_due(now, call),
             CallTimer::Announce => self.announce_due(now, call),
             CallTimer::RecordsWait => self.records_late(now, call),
-            CallTimer::ShownWait => self.invite_phone(now, call),
+            CallTimer::ShownWait => self.shown_late(now, call),
             CallTimer::Ring => self.ring_timeout(now, call),
-            CallTimer::Rematch => {
-                self.match_call(now, call);
-            }
             CallTimer::Goodbye => self.goodbye_over(now, call),
             CallTimer::Stats => self.emit_ending(now, call),
         }
@@ -300,7 +310,7 @@ impl Engine {
             AgentTimer::Wrapup => self.wrapup_over(now, tenant, agent, None, true),
             AgentTimer::DeskGrace => self.desk_grace_over(now, tenant, agent),
             AgentTimer::BreakOver => self.no_answer_break_over(now, tenant, agent),
-            AgentTimer::Unblock => self.reindex_and_match(now, tenant, agent),
+            AgentTimer::Unblock => self.look_at_agent(now, tenant, agent),
         }
     }
 

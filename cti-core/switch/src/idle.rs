@@ -36,7 +36,8 @@ impl Engine {
             Input::Sip(packet) => is_keepalive(packet),
             Input::Media(event) => self.is_late(event),
             Input::OfferShown { offer } => {
-                let offer = self.offers.get(offer).and_then(|id| self.calls.get(id)).and_then(|call| call.offer());
+                let call = self.offers.get(offer).and_then(|id| self.calls.get(id));
+                let offer = call.and_then(|call| call.offer(*offer));
                 offer.is_none_or(|offer| offer.step != OfferStep::Shown)
             }
             Input::Caller { call, records: _ } => !self.calls.contains_key(call),

@@ -1,13 +1,14 @@
 //! What must hold between any two inputs (product.md, "What must hold, always"). The simulation asks after each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use cti_base::{CallId, Timestamp};
+use cti_base::Timestamp;
 
 use crate::acd::agent::Task;
 use crate::call::Stage;
 use crate::desk::AgentState;
 use crate::engine::{Engine, Party, TenantState};
+use crate::limits::RING_ALL_MAX;
 use crate::timer::Timer;
 
 macro_rules! ensure {
@@ -57,7 +58,7 @@ impl Engine {
     /// The first rule that is broken at `now`, by name and case.
     pub fn check_invariants(&self, now: Timestamp) -> Result<(), String> {
         for state in self.tenants.values() {
-            self.check_agents(now, state)?;
+            self.check_agents(state)?;
             self.check_queues(now, state)?;
             self.check_trunks(state)?;
         }
@@ -67,13 +68,13 @@ impl Engine {
     }
 
     /// One agent, one offer or call; both sides agree; who stands in a ready set may be offered calls.
-    fn check_agents(&self, now: Timestamp, state: &TenantState) -> Result<(), String> {
+    fn check_agents(&self, state: &TenantState) -> Result<(), String> {
         for (name, agent) in &state.agents {
             let expect = match &agent.task {
                 Task::Idle => None,
                 Task::Offer(id) => {
-                    let offer = self.calls.get(id).and_then(|call| call.offer());
-                    ensure!(offer.is_some_and(|o| o.agent == *name), "{name} is offered {id}, which does not know");
+                    let offer = self.calls.get(id).and_then(|call| call.offer_to(name));
+                    ensure!(offer.is_some(), "{name} is offered {id}, which does not know");
                     Some(AgentState::Offered)
                 }
                 Task::Talk(id) => {
@@ -86,44 +87,37 @@ impl Engine {
             let busy = matches!(agent.state, AgentState::Offered | AgentState::Talking | AgentState::Wrapup);
             ensure!(busy == expect.is_some(), "{name} is {:?} but {:?}", agent.state, agent.task);
             ensure!(expect.is_none_or(|expect| expect == agent.state), "{name}: {:?} in {:?}", agent.state, agent.task);
-            ensure!(
-                agent.indexed == agent.is_offerable(now).then_some(agent.idle_since)
-                    || agent.state == AgentState::Ready,
-                "{name}: ready set {:?}, state {:?}",
-                agent.indexed,
-                agent.state
-            );
+            let told = state.acd.offer_of(name);
+            let knows = match &agent.task {
+                Task::Offer(id) => told == Some(*id),
+                Task::Idle | Task::Talk(_) | Task::Wrapup(_) => told.is_none(),
+            };
+            ensure!(knows, "{name}: {:?}, but the ACD offers {told:?}", agent.task);
+            ensure!(!state.acd.is_ready(name) || matches!(agent.task, Task::Idle), "{name} is busy but ready");
         }
         Ok(())
     }
 
-    /// No waiting call while an agent is free for it; each waiting call is in its queue, at its place, once.
+    /// The ACD's own rules, no waiting call while an agent is free for it among them; who waits in it waits here, once.
     fn check_queues(&self, now: Timestamp, state: &TenantState) -> Result<(), String> {
-        for (name, queue) in &state.queues {
-            for (place, id) in queue.waiting() {
-                let waiting = self.calls.get(&id).and_then(|call| call.waiting());
-                let Some(waiting) = waiting else { return Err(format!("{id} stands in {name} but does not wait")) };
-                ensure!(waiting.queue == *name && waiting.place == place, "{id} stands in {name} at a foreign place");
-            }
-            let free: BTreeSet<CallId> = queue.unmatched().map(|(_, id)| id).collect();
-            for (_, id) in queue.waiting() {
-                let offered = self.calls.get(&id).is_some_and(|call| call.offer().is_some());
-                ensure!(offered != free.contains(&id), "{id} in {name}: offered {offered}, yet the set differs");
-            }
-            for (since, agent) in &queue.ready {
-                let agent = state.agents.get(agent).ok_or_else(|| format!("{agent} is ready in {name} but is gone"))?;
-                ensure!(agent.indexed == Some(*since), "{} stands in {name} at a foreign place", agent.decl.name);
-                ensure!(agent.decl.queues.contains(name), "{} does not serve {name}", agent.decl.name);
-                ensure!(matches!(agent.task, Task::Idle), "{} is busy but ready in {name}", agent.decl.name);
-            }
-            for (_, id) in queue.unmatched() {
-                let Some(waiting) = self.calls.get(&id).and_then(|call| call.waiting()) else { continue };
-                let free = state.agent_for(now, waiting);
-                // A pause that ends in this very moment has its timer due.
-                let pausing = waiting.skip.as_ref().is_some_and(|(name, _)| free.as_ref() == Some(name));
-                ensure!(free.is_none() || pausing, "{id} waits in {name} while {free:?} is free");
+        let id = &state.tenant.doc.tenant.id;
+        state.acd.check_invariants(now).map_err(|broken| format!("{id}: {broken}"))?;
+        let mut stand = 0;
+        for name in state.queues.keys() {
+            for id in state.acd.waiting_ids(name) {
+                stand += 1;
+                let call = self.calls.get(&id).filter(|call| call.tenant == state.tenant.doc.tenant.id);
+                let Some(waiting) = call.and_then(|call| call.waiting()) else {
+                    return Err(format!("{id} stands in {name} but does not wait"));
+                };
+                ensure!(waiting.queue == *name, "{id} stands in {name} and waits in {}", waiting.queue);
+                let told: Vec<_> = state.acd.offered_to(id).collect();
+                let made: Vec<_> = waiting.offers.iter().map(|offer| &offer.agent).collect();
+                ensure!(told == made, "{id} is offered to {made:?}, and to {told:?} by the ACD");
             }
         }
+        let wait = self.calls.values().filter(|call| call.tenant == *id && call.waiting().is_some()).count();
+        ensure!(stand == wait, "{wait} calls wait, {stand} stand in queues");
         Ok(())
     }
 
@@ -145,11 +139,9 @@ impl Engine {
             let Some(state) = self.tenants.get(&call.tenant) else { return Err(format!("{id} has no tenant")) };
             match &call.stage {
                 Stage::Waiting(waiting) => {
-                    let stands = state.queues.get(&waiting.queue).is_some_and(|queue| {
-                        queue.waiting().any(|(place, other)| place == waiting.place && other == *id)
-                    });
-                    ensure!(stands, "{id} waits in {} but does not stand there", waiting.queue);
-                    if let Some(offer) = &waiting.offer {
+                    ensure!(state.acd.is_waiting(*id), "{id} waits in {} but does not stand there", waiting.queue);
+                    ensure!(waiting.offers.len() <= RING_ALL_MAX, "{id} is offered to {} agents", waiting.offers.len());
+                    for offer in &waiting.offers {
                         let agent = state.agents.get(&offer.agent);
                         let is_his =
                             agent.is_some_and(|agent| matches!(agent.task, Task::Offer(other) if other == *id));
@@ -168,7 +160,7 @@ impl Engine {
             ensure!(call.customer.session.is_some(), "{id} lives without its caller");
             ensure!(!self.endings.contains_key(id), "{id} lives and is over");
         }
-        let offers = self.calls.values().filter(|call| call.offer().is_some()).count();
+        let offers: usize = self.calls.values().map(|call| call.offers().len()).sum();
         ensure!(offers == self.offers.len(), "{} offers are known, {offers} are made", self.offers.len());
         Ok(())
     }
@@ -183,13 +175,14 @@ impl Engine {
         );
         for (session, (id, party)) in &self.sessions {
             let Some(call) = self.calls.get(id) else { return Err(format!("{session:?} is of {id}, which is gone")) };
-            let leg = match (party, &call.stage) {
-                (Party::Customer, _) => Some(&call.customer),
-                (Party::Agent, Stage::Waiting(waiting)) => waiting.offer.as_ref().and_then(|offer| offer.leg.as_ref()),
-                (Party::Agent, Stage::Talking(talking)) => Some(&talking.leg),
-                (Party::Agent, Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. }) => None,
+            let stands = match party {
+                Party::Customer => call.customer.session == Some(*session),
+                Party::Agent => {
+                    let talks = call.talking().is_some_and(|talking| talking.leg.session == Some(*session));
+                    talks || call.offer_by_session(*session).is_some()
+                }
             };
-            ensure!(leg.is_some_and(|leg| leg.session == Some(*session)), "{session:?} of {id} has no leg");
+            ensure!(stands, "{session:?} of {id} has no leg");
         }
         for (leg, open) in &self.legs {
             ensure!(open.closing || self.calls.contains_key(&open.call), "leg {leg} is open after its call");
@@ -204,6 +197,7 @@ impl Engine {
             let lives = match timer {
                 Timer::Call(id, _) => self.calls.contains_key(id) || self.endings.contains_key(id),
                 Timer::Agent(tenant, agent, _) => self.agent(tenant, agent).is_some(),
+                Timer::Acd(tenant) => self.tenants.contains_key(tenant),
             };
             ensure!(lives, "{timer:?} is of nobody");
         }

@@ -19,10 +19,8 @@ pub const RECORDS_PAUSE: Duration = Duration::from_secs(5);
 /// How long a phone's INVITE waits for the offer's frame to be handed to the desk's socket.
 pub const OFFER_SHOWN_WAIT: Duration = Duration::from_millis(20);
 
-/// How long the same agent is not offered the same caller again, unless another was tried.
-pub const SAME_AGENT_PAUSE: Duration = Duration::from_secs(5);
-/// Unanswered offers in a row that send an agent to a break.
-pub const MISSED_IN_A_ROW_MAX: u32 = 2;
+/// Agents who are rung at once with one call.
+pub const RING_ALL_MAX: usize = cti_acd::limits::RING_ALL_MAX;
 /// How long an `always_ready` agent's break for no answer lasts.
 pub const NO_ANSWER_BREAK: Duration = Duration::from_secs(60);
 /// An agent with this many failed offers within `FAILED_OFFERS_WINDOW` is offered none until the oldest is older.
@@ -36,6 +34,10 @@ pub const DESK_GRACE: Duration = Duration::from_secs(25);
 /// The least extension of a wrap-up, and how often one wrap-up may be extended.
 pub const WRAPUP_EXTENSION_MIN: Duration = Duration::from_secs(30);
 pub const WRAPUP_EXTENSIONS_MAX: u32 = 3;
+
+/// Comfort messages of one queue, and prompts of one of them or of a whisper.
+pub const COMFORTS_MAX: usize = 16;
+pub const PROMPTS_MAX: usize = 16;
 
 /// How often a call may be passed on by a queue's limits before it is said goodbye to.
 pub const OVERFLOWS_MAX: u32 = 8;

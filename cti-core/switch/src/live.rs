@@ -97,27 +97,22 @@ impl Engine {
     }
 
     fn tenant_live(&self, now: Timestamp, id: &TenantId, state: &TenantState) -> Live {
-        let mut staffed: BTreeMap<&QueueName, u32> = BTreeMap::new();
-        for agent in state.agents.values().filter(|agent| agent.state != AgentState::Offline) {
-            for queue in &agent.decl.queues {
-                *staffed.entry(queue).or_default() += 1;
-            }
-        }
         let day = local_day(now, state.tenant.zone);
         let queue_live = |(name, queue): (&QueueName, &Queue)| {
             let stats = queue.stats.on(day);
             // By time of entering, not by place: priority may put a younger caller first.
-            let since = queue.waiting().filter_map(|(_, id)| self.calls.get(&id)?.queued).min();
+            let since = state.acd.waiting_ids(name).filter_map(|id| self.calls.get(&id)?.queued).min();
+            let staff = state.acd.staff(name);
             QueueLive {
                 name: name.clone(),
-                waiting: count(queue.len()),
+                waiting: count(state.acd.waiting(name)),
                 longest_wait_ms: since.map_or(0, |since| now.since(since).as_millis() as u64),
                 offered: stats.offered,
                 answered: stats.answered,
                 abandoned: stats.abandoned,
                 service_level: stats.service_level(),
-                agents_ready: count(queue.ready.len()),
-                agents_staffed: staffed.get(name).copied().unwrap_or_default(),
+                agents_ready: count(staff.ready),
+                agents_staffed: count(staff.staffed),
             }
         };
         Live {
@@ -144,7 +139,7 @@ fn agent_live(agent: &Agent) -> AgentLive {
 }
 
 fn call_live(call: &Call) -> CallLive {
-    let agent = call.offer().map(|offer| offer.agent.clone()).or_else(|| call.agent.clone());
+    let agent = call.ringing_agent().cloned().or_else(|| call.agent.clone());
     let in_menu = matches!(call.stage, Stage::Menu(_));
     CallLive {
         id: call.id,

@@ -88,7 +88,7 @@ impl Engine {
 
     /// The desks that waited for an answer are gone. That one accepted still counts.
     fn lose_commands(&mut self) {
-        for offer in self.calls.values_mut().filter_map(|call| call.offer_mut()) {
+        for offer in self.calls.values_mut().flat_map(|call| call.offers_mut()) {
             offer.accept = None;
         }
     }
@@ -122,13 +122,13 @@ impl Engine {
     /// The call's media as its state says, and what it was waiting for.
     fn take_up(&mut self, now: Timestamp, id: CallId, down: Duration) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(offer) = call.offer_mut() {
+        for offer in call.offers_mut() {
             // A phone's 200 could not be heard meanwhile: it rings for so much longer.
             if let Some(shown) = &mut offer.shown {
                 shown.ring_until_ms += down.as_millis() as u64;
             }
-            self.timers.postpone(&Timer::Call(id, CallTimer::Ring), down);
         }
+        self.timers.postpone(&Timer::Call(id, CallTimer::Ring), down);
         let Some(call) = self.calls.get(&id) else { return };
         if matches!(call.records, Records::Asked(_)) {
             let (tenant, number) = (call.tenant.clone(), call.from.clone());

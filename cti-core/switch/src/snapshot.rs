@@ -2,12 +2,13 @@
 //! with a default.
 //!
 //! What is big is written down once: a tenant as its document, from which it is compiled again; a script that callers walk
-//! in once however many they are; records with the call they are of. What follows from the rest (ready sets, places in
-//! queues, whose session it is) is made again. **Private numbers and digests are in it.**
+//! in once however many they are; records with the call they are of. What follows from the rest (whose session it is, the
+//! ACD's indices) is made again. **Private numbers and digests are in it.**
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use cti_acd::Acd;
 use cti_base::{AgentName, CallId, LegId, QueueName, RecordingId, Rng, TenantId, Timestamp};
 use cti_media::ports::PortPool;
 use cti_sip::{Endpoint, EndpointState};
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::acd::agent::{Agent, Reach};
 use crate::acd::queue::Queue;
-use crate::call::{Call, Ending, SavedScript, ScriptId, Scripts, Stage};
+use crate::call::{Call, Ending, SavedScript, ScriptId, Scripts};
 use crate::config::{AgentDecl, Tenant};
 use crate::engine::{Engine, EngineConfig, OpenLeg, OpenRecording, Party, TenantState, TrunkUse};
 use crate::live::Alarm;
@@ -60,6 +61,8 @@ struct TenantRef<'a> {
     tenant: &'a Tenant,
     queues: &'a BTreeMap<QueueName, Queue>,
     agents: &'a BTreeMap<AgentName, Agent>,
+    acd: &'a Acd,
+    day: i32,
     /// The declarations of agents who are no longer declared and finish a call.
     removed: Vec<&'a AgentDecl>,
     trunks: &'a BTreeMap<String, TrunkUse>,
@@ -92,6 +95,8 @@ struct SavedTenant {
     tenant: Arc<Tenant>,
     queues: BTreeMap<QueueName, Queue>,
     agents: BTreeMap<AgentName, Agent>,
+    acd: Acd,
+    day: i32,
     removed: Vec<AgentDecl>,
     trunks: BTreeMap<String, TrunkUse>,
     records_pause_until: Timestamp,
@@ -133,7 +138,7 @@ impl Engine {
         let calls: BTreeMap<CallId, Call> = state.calls.into_iter().map(|call| (call.id, call)).collect();
         let mut tenants = BTreeMap::new();
         for saved in state.tenants {
-            let restored = saved.restore(&endpoint, &calls)?;
+            let restored = saved.restore(state.alive, &endpoint)?;
             tenants.insert(restored.tenant.doc.tenant.id.clone(), restored);
         }
         let scripts = Scripts::restore(state.scripts, &tenants).ok_or_else(|| broken("a script in force"))?;
@@ -157,6 +162,8 @@ impl Engine {
             closing: state.closing,
             orders: state.orders,
             alive: state.alive,
+            acds_changed: Vec::new(),
+            entered: VecDeque::new(),
             effects: VecDeque::new(),
             measures: Vec::new(),
             alarms: state.alarms,
@@ -185,16 +192,12 @@ impl Engine {
     /// Whose sessions and offers they are, by what the calls say.
     fn index_calls(&mut self) {
         for (id, call) in &self.calls {
-            let agent = match &call.stage {
-                Stage::Waiting(waiting) => waiting.offer.as_ref().and_then(|offer| offer.leg.as_ref()),
-                Stage::Talking(talking) => Some(&talking.leg),
-                Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
-            };
-            let parties = [(Party::Customer, Some(&call.customer)), (Party::Agent, agent)];
-            for (party, leg) in parties {
-                self.sessions.extend(leg.and_then(|leg| leg.session).map(|session| (session, (*id, party))));
+            let ringing = call.offers().iter().filter_map(|offer| offer.leg.as_ref());
+            let agents = ringing.chain(call.talking().map(|talking| &talking.leg)).map(|leg| (Party::Agent, leg));
+            for (party, leg) in agents.chain([(Party::Customer, &call.customer)]) {
+                self.sessions.extend(leg.session.map(|session| (session, (*id, party))));
             }
-            self.offers.extend(call.offer().map(|offer| (offer.id, *id)));
+            self.offers.extend(call.offers().iter().map(|offer| (offer.id, *id)));
         }
     }
 }
@@ -205,6 +208,8 @@ impl<'a> TenantRef<'a> {
             tenant: &state.tenant,
             queues: &state.queues,
             agents: &state.agents,
+            acd: &state.acd,
+            day: state.day,
             removed: state.agents.values().filter(|agent| agent.removed).map(|agent| &agent.decl).collect(),
             trunks: &state.trunks,
             records_pause_until: state.records_pause_until,
@@ -213,8 +218,8 @@ impl<'a> TenantRef<'a> {
 }
 
 impl SavedTenant {
-    fn restore(self, endpoint: &Endpoint, calls: &BTreeMap<CallId, Call>) -> Result<TenantState, RestoreError> {
-        let Self { tenant, mut queues, mut agents, removed, trunks, records_pause_until } = self;
+    fn restore(self, alive: Timestamp, endpoint: &Endpoint) -> Result<TenantState, RestoreError> {
+        let Self { tenant, mut queues, mut agents, mut acd, day, removed, trunks, records_pause_until } = self;
         let id = &tenant.doc.tenant.id;
         let queue_decls: BTreeMap<&QueueName, _> = tenant.doc.queue.iter().map(|decl| (&decl.name, decl)).collect();
         for (name, queue) in &mut queues {
@@ -227,20 +232,9 @@ impl SavedTenant {
             let decl = agent_decls.get(name).ok_or_else(|| broken(&format!("agent `{name}`")))?;
             agent.decl.clone_from(decl);
             agent.reach = Reach::of(endpoint, id, decl);
-            let Some(since) = agent.indexed else { continue };
-            for queue in &agent.decl.queues {
-                if let Some(queue) = queues.get_mut(queue) {
-                    queue.ready.insert((since, name.clone()));
-                }
-            }
         }
-        for call in calls.values().filter(|call| call.tenant == *id) {
-            let Some(waiting) = call.waiting() else { continue };
-            let queue = queues.get_mut(&waiting.queue).ok_or_else(|| broken(&format!("queue `{}`", waiting.queue)))?;
-            queue.enter(waiting.place, call.id);
-            queue.set_matched(waiting.place, waiting.offer.is_some());
-        }
-        Ok(TenantState { tenant, queues, agents, trunks, records_pause_until })
+        acd.configure(alive, Arc::new(tenant.doc.acd_rules()));
+        Ok(TenantState { tenant, queues, agents, acd, day, trunks, records_pause_until })
     }
 }
 

@@ -11,24 +11,20 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) enum Timer {
     Call(CallId, CallTimer),
     Agent(TenantId, AgentName, AgentTimer),
+    /// Something falls due in the tenant's ACD: limits, steps and pauses of those who wait.
+    Acd(TenantId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum CallTimer {
     /// The deadline that the menu's walk set.
     Menu,
-    /// The queue's `overflow.after_s`.
-    Overflow,
-    /// The queue's `max_wait_s`.
-    MaxWait,
     Announce,
     /// The records had their time.
     RecordsWait,
     /// The desk's socket had its time.
     ShownWait,
     Ring,
-    /// The agent tried last may be tried again.
-    Rematch,
     /// The goodbye has played long enough.
     Goodbye,
     /// The call is over: its legs' counts had their time.
@@ -83,6 +79,11 @@ impl Timers {
         if let Some((at, _)) = self.keys.get(timer) {
             self.set(timer.clone(), *at + by);
         }
+    }
+
+    /// When it is due.
+    pub(crate) fn at(&self, timer: &Timer) -> Option<Timestamp> {
+        self.keys.get(timer).map(|(at, _)| *at)
     }
 
     pub(crate) fn is_set(&self, timer: &Timer) -> bool {

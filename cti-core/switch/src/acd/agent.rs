@@ -85,8 +85,6 @@ pub(crate) struct Agent {
     pub answers_by_hand: bool,
     /// No longer declared: gone as soon as free.
     pub removed: bool,
-    /// The key under which the agent stands in its queues' ready sets.
-    pub indexed: Option<Timestamp>,
     pub ver: u32,
 }
 
@@ -101,6 +99,8 @@ fn undeclared() -> AgentDecl {
         queues: Vec::new(),
         phone: Phone::Webrtc {},
         always_ready: false,
+        weight: 1.0,
+        rank: None,
     }
 }
 
@@ -124,7 +124,6 @@ impl Agent {
             failed: VecDeque::new(),
             answers_by_hand: false,
             removed: false,
-            indexed: None,
             ver: 0,
         }
     }
@@ -171,24 +170,11 @@ impl Agent {
         (self.failed.len() >= FAILED_OFFERS_MAX && until > now).then_some(until)
     }
 
-    /// Whether the agent has every skill at its least level.
-    pub(crate) fn has_skills(&self, requires: &BTreeMap<String, u8>) -> bool {
-        requires.iter().all(|(skill, least)| self.decl.skills.get(skill).is_some_and(|level| level >= least))
-    }
-
     pub(crate) fn call(&self) -> Option<CallId> {
         match &self.task {
             Task::Idle => None,
             Task::Offer(call) | Task::Talk(call) => Some(*call),
             Task::Wrapup(wrapup) => Some(wrapup.view.call_id),
-        }
-    }
-
-    /// Signed in and not on a break: what the wait is estimated with.
-    pub(crate) fn is_working(&self) -> bool {
-        match self.state {
-            AgentState::Ready | AgentState::Offered | AgentState::Talking | AgentState::Wrapup => true,
-            AgentState::Offline | AgentState::Break => false,
         }
     }
 
@@ -279,16 +265,5 @@ mod tests {
             agent.add_failed(at(40));
             (0..3).for_each(|s| agent.add_failed(at(90 + s)));
         });
-    }
-
-    #[test]
-    fn skills_need_their_least_level() {
-        let mut agent = ready_agent();
-        agent.decl.skills = BTreeMap::from([("repair".to_owned(), 3), ("english".to_owned(), 1)]);
-        let has = |pairs: &[(&str, u8)]| {
-            agent.has_skills(&pairs.iter().map(|(name, level)| ((*name).to_owned(), *level)).collect())
-        };
-        assert!(has(&[]) && has(&[("repair", 3)]) && has(&[("repair", 2), ("english", 1)]));
-        assert!(!has(&[("repair", 4)]) && !has(&[("repair", 1), ("german", 1)]));
     }
 }

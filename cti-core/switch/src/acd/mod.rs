@@ -1,8 +1,7 @@
 //! Automatic call distribution: queues, agents, and who gets whom.
 
 pub(crate) mod agent;
-pub(crate) mod estimate;
-mod matching;
+mod deciding;
 mod presence;
 pub(crate) mod queue;
 pub(crate) mod stats;

@@ -7,7 +7,7 @@ use crate::desk::{AgentState, Event, Nack, NextState, Standing, WantedState};
 use crate::engine::Engine;
 use crate::fact::{Fact, OfferEnd};
 use crate::input::Presence;
-use crate::limits::{DESK_GRACE, MISSED_IN_A_ROW_MAX, NO_ANSWER_BREAK};
+use crate::limits::{DESK_GRACE, NO_ANSWER_BREAK};
 use crate::timer::{AgentTimer, Timer};
 
 /// The reason of a break that the switch gave.
@@ -69,7 +69,6 @@ impl Engine {
         agent.missed = 0;
         self.timers.cancel(&Timer::Agent(tenant.clone(), name.clone(), AgentTimer::BreakOver));
         self.set_agent_state(now, tenant, name, wanted_state(wanted), reason);
-        self.match_agent(now, tenant, name);
         Ok(())
     }
 
@@ -90,7 +89,6 @@ impl Engine {
             None => (AgentState::Ready, None),
         };
         self.set_agent_state(now, tenant, name, state, reason);
-        self.match_agent(now, tenant, name);
     }
 
     /// The offer was taken back through no fault of the agent's.
@@ -98,15 +96,23 @@ impl Engine {
         self.settle(now, tenant, name);
     }
 
-    /// The offer failed at the agent: refused, not answered or not reachable.
-    pub(crate) fn agent_missed(&mut self, now: Timestamp, tenant: &TenantId, name: &AgentName, how: OfferEnd) {
+    /// The offer failed at the agent: refused, not answered or not reachable. `misses_max` unanswered ones in a row are a
+    /// break.
+    pub(crate) fn agent_missed(
+        &mut self,
+        now: Timestamp,
+        tenant: &TenantId,
+        name: &AgentName,
+        how: OfferEnd,
+        misses_max: u32,
+    ) {
         let Some(agent) = self.agent_mut(tenant, name) else { return };
         agent.add_failed(now);
         match how {
             OfferEnd::Timeout | OfferEnd::Failed => agent.missed += 1,
             OfferEnd::Accepted | OfferEnd::Rejected | OfferEnd::Withdrawn => {}
         }
-        if agent.missed < MISSED_IN_A_ROW_MAX || agent.next.is_some() || agent.removed {
+        if agent.missed < misses_max || agent.next.is_some() || agent.removed {
             self.settle(now, tenant, name);
             return;
         }
@@ -144,7 +150,7 @@ impl Engine {
                 self.timers.set(grace, now + DESK_GRACE);
             }
         }
-        self.reindex_and_match(now, tenant, name);
+        self.look_at_agent(now, tenant, name);
     }
 
     /// A desk that came (back) is told how things stand, in one word: nobody sees half of it.
@@ -153,7 +159,9 @@ impl Engine {
         let mut standing = Standing { agent: agent.view(), offer: None, call: None, draining: self.draining };
         match &agent.task {
             Task::Idle => {}
-            Task::Offer(call) => standing.offer = self.calls.get(call).and_then(|call| call.frame()),
+            Task::Offer(call) => {
+                standing.offer = self.calls.get(call).and_then(|call| call.frame(call.offer_to(name)?));
+            }
             Task::Talk(call) => standing.call = self.call_view(*call).map(Box::new),
             Task::Wrapup(wrapup) => standing.call = Some(Box::new(wrapup.view.clone())),
         }
@@ -206,7 +214,7 @@ impl Engine {
                 _ => {}
             }
         }
-        self.reindex_and_match(now, tenant, name);
+        self.look_at_agent(now, tenant, name);
     }
 
     /// An agent who is no longer declared and is free.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use cti_base::{AgentName, CallId, QueueName, TenantId, Timestamp};
 
 use super::agent::{Task, Wrapup};
-use super::matching::handled;
 use crate::commands::{bad_frame, no_agent, not_yours, wrong_state};
 use crate::desk::{AgentState, CallView, Event, Nack};
 use crate::engine::Engine;
@@ -26,7 +25,7 @@ impl Engine {
         let decl = queue.as_ref().and_then(|queue| self.queue_decl(tenant, queue.as_str()));
         let length = Duration::from_secs(decl.map_or(0, |decl| u64::from(decl.wrapup_s)));
         if length.is_zero() {
-            self.add_handled(tenant, queue.as_ref(), talked);
+            self.add_handled(now, tenant, name, queue.as_ref(), talked, Duration::ZERO);
             self.wrapup_fact(tenant, view.call_id, name, Duration::ZERO, None);
             self.settle(now, tenant, name);
             return;
@@ -106,16 +105,9 @@ impl Engine {
         let Task::Wrapup(wrapup) = std::mem::replace(&mut agent.task, Task::Idle) else { return };
         self.timers.cancel(&Timer::Agent(tenant.clone(), name.clone(), AgentTimer::Wrapup));
         let (call_id, length) = (wrapup.view.call_id, now.since(wrapup.started));
-        self.add_handled(tenant, wrapup.queue.as_ref(), handled(wrapup.talked, length));
+        self.add_handled(now, tenant, name, wrapup.queue.as_ref(), wrapup.talked, length);
         self.wrapup_fact(tenant, call_id, name, length, disposition);
         self.desk(tenant, name, Event::WrapupEnded { call_id, incomplete });
         self.settle(now, tenant, name);
-    }
-
-    fn add_handled(&mut self, tenant: &TenantId, queue: Option<&QueueName>, time: Duration) {
-        let queues = self.tenants.get_mut(tenant).map(|state| &mut state.queues);
-        if let Some(queue) = queues.and_then(|queues| queues.get_mut(queue?)) {
-            queue.handling.add(time);
-        }
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use cti_acd::Left;
 use cti_base::{AgentName, CallId, LegId, TenantId, Timestamp};
 use cti_media::LegStats;
 
 use super::{Call, CallerInvite, Stage, Talking};
 use crate::desk::{CallState, CallView, Direction, Event, Pop};
 use crate::engine::Engine;
-use crate::fact::{CallRecord, Fact, OfferEnd, Outcome};
+use crate::fact::{CallRecord, Fact, Outcome};
 use crate::hours::local_day;
 use crate::limits::STATS_WAIT;
 use crate::recover::RESTART;
@@ -37,7 +38,12 @@ impl Engine {
     /// they hear goodbye was ended by the limit already: the call keeps that cause, and the leg has the one given.
     pub(crate) fn end_call(&mut self, now: Timestamp, id: CallId, outcome: Outcome, cause: &str) {
         let how = if cause == "caller_hangup" { "caller_hangup" } else { "call_over" };
-        self.withdraw_offer(now, id, OfferEnd::Withdrawn, how);
+        let left = match outcome {
+            Outcome::AbandonedQueue | Outcome::AbandonedRinging => Left::Abandoned,
+            _ => Left::Moved,
+        };
+        self.leave_acd(now, id, left);
+        self.withdraw_offers(now, id, how);
         self.count_end(now, id, outcome);
         self.leave_queue(now, id);
         let Some(mut call) = self.calls.remove(&id) else { return };
@@ -114,6 +120,7 @@ impl Engine {
             CallerInvite::Open { .. } => {
                 let code = match (outcome, cause) {
                     (Outcome::Overflowed, _) => 480,
+                    (Outcome::Busy, _) => 486,
                     (_, "media_failed" | RESTART) => 503,
                     _ => 500,
                 };

@@ -8,7 +8,7 @@ use cti_base::{CallId, E164, LegId, Pii, TenantId, Timestamp};
 use cti_media::{Codec, Direction, LegMedia, MediaCommand, sdp};
 use cti_sip::{InboundInvite, Party as SipParty, SessionId};
 
-use super::{Call, CallerInvite, Leg, Records, Stage};
+use super::{Call, CallerInvite, Leg, Records, Stage, Wish};
 use crate::config::{AnswerWhen, NumberDecl, Route};
 use crate::desk::{CallerRecords, Direction as CallDirection};
 use crate::effect::{Effect, Measure};
@@ -205,15 +205,16 @@ impl Engine {
     /// Begins a route from a number or from an overflow.
     pub(crate) fn enter_route(&mut self, now: Timestamp, id: CallId, route: &Route) {
         match route {
-            Route::Ivr(name) => self.enter_menu(now, id, name),
-            Route::Queue(name) => self.enqueue(now, id, name, 0, BTreeMap::new()),
+            Route::Ivr(name) => self.enter_menu(now, id, name, None),
+            Route::Queue(name) => self.enqueue(now, id, name, Wish::default()),
+            Route::Agent(name) => self.enqueue_for(now, id, name, Wish::default()),
         }
     }
 
     /// The ACK for our 200, with the caller's side of a late offer.
     pub(crate) fn confirmed(&mut self, now: Timestamp, session: SessionId, answer: Option<&[u8]>) {
         let Some((id, party)) = self.sessions.get(&session).copied() else { return };
-        let Some(leg) = self.leg_mut(id, party) else { return };
+        let Some(leg) = self.leg_mut(id, session) else { return };
         if !leg.awaits_answer {
             return;
         }
@@ -254,9 +255,9 @@ impl Engine {
     pub(crate) fn outcome_by_stage(call: &Call) -> Outcome {
         match &call.stage {
             Stage::Answering(Route::Ivr(_)) | Stage::Menu(_) => Outcome::AbandonedIvr,
-            Stage::Answering(Route::Queue(_)) => Outcome::AbandonedQueue,
+            Stage::Answering(Route::Queue(_) | Route::Agent(_)) => Outcome::AbandonedQueue,
             // Until the frame is out nobody has been offered the call.
-            Stage::Waiting(waiting) if waiting.offer.as_ref().is_some_and(|offer| offer.shown.is_some()) => {
+            Stage::Waiting(waiting) if waiting.offers.iter().any(|offer| offer.shown.is_some()) => {
                 Outcome::AbandonedRinging
             }
             Stage::Waiting(_) => Outcome::AbandonedQueue,

@@ -6,7 +6,7 @@ use cti_base::{CallId, LegId, RecordingId, Timestamp};
 use cti_media::{Codec, Direction, Gap, LegStats, MediaCommand, PlayId, Recorded, sdp};
 use cti_sip::{EndCause, Flow, SessionId};
 
-use super::{Leg, Stage};
+use super::{Leg, Offer, Stage};
 use crate::engine::{Engine, OpenLeg, OpenRecording, Party};
 use crate::fact::{Fact, LegRecord, LegRole, OfferEnd, Outcome};
 use crate::limits::{GAPS_MAX, LEGS_PER_CALL_MAX};
@@ -22,14 +22,17 @@ impl Engine {
         }
     }
 
-    /// The leg of a live call: the caller's, or that of the agent who rings or talks.
-    pub(crate) fn leg_mut(&mut self, call: CallId, party: Party) -> Option<&mut Leg> {
+    /// The leg of a live call that this is the session of: the caller's, or that of an agent who rings or talks.
+    pub(crate) fn leg_mut(&mut self, call: CallId, session: SessionId) -> Option<&mut Leg> {
         let call = self.calls.get_mut(&call)?;
-        match (party, &mut call.stage) {
-            (Party::Customer, _) => Some(&mut call.customer),
-            (Party::Agent, Stage::Waiting(waiting)) => waiting.offer.as_mut()?.leg.as_mut(),
-            (Party::Agent, Stage::Talking(talking)) => Some(&mut talking.leg),
-            (Party::Agent, Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. }) => None,
+        let is_it = |leg: &&mut Leg| leg.session == Some(session);
+        if call.customer.session == Some(session) {
+            return Some(&mut call.customer);
+        }
+        match &mut call.stage {
+            Stage::Waiting(waiting) => waiting.offers.iter_mut().filter_map(|offer| offer.leg.as_mut()).find(is_it),
+            Stage::Talking(talking) => Some(&mut talking.leg).filter(is_it),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
         }
     }
 
@@ -42,12 +45,14 @@ impl Engine {
     /// A session whose dialog never came to be is over: the caller gave up, or an agent's phone did.
     pub(crate) fn session_over(&mut self, now: Timestamp, session: SessionId, caller: &str, agent: &str) {
         let Some((id, party)) = self.sessions.remove(&session) else { return };
-        if let Some(leg) = self.leg_mut(id, party) {
+        let offer = self.calls.get(&id).and_then(|call| call.offer_by_session(session)).map(|offer| offer.id);
+        if let Some(leg) = self.leg_mut(id, session) {
             leg.session = None;
         }
-        match party {
-            Party::Customer => self.end_call_by_stage(now, id, caller),
-            Party::Agent => self.agent_leg_over(now, id, agent),
+        match (party, offer) {
+            (Party::Customer, _) => self.end_call_by_stage(now, id, caller),
+            (Party::Agent, Some(offer)) => self.offer_over(now, id, offer, OfferEnd::Failed, agent),
+            (Party::Agent, None) => self.agent_leg_over(now, id, agent),
         }
     }
 
@@ -62,12 +67,10 @@ impl Engine {
         }
     }
 
-    /// The agent's dialog is over: the talk ends, or the offer has failed.
+    /// The dialog of the agent who talks is over.
     fn agent_leg_over(&mut self, now: Timestamp, id: CallId, cause: &str) {
-        match self.calls.get(&id).map(|call| &call.stage) {
-            Some(Stage::Talking(_)) => self.end_call(now, id, Outcome::Answered, cause),
-            Some(Stage::Waiting(_)) => self.offer_over(now, id, OfferEnd::Failed, cause),
-            Some(Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. }) | None => {}
+        if self.calls.get(&id).is_some_and(|call| call.talking().is_some()) {
+            self.end_call(now, id, Outcome::Answered, cause);
         }
     }
 
@@ -144,12 +147,15 @@ impl Engine {
         self.alarm(now, &tenant, "media_open_failed", format!("RTP ports could not be bound: {reason}."));
         match party {
             Party::Customer => self.end_call_by_stage(now, id, "media_failed"),
-            Party::Agent => match self.calls.get(&id).map(|call| &call.stage) {
-                Some(Stage::Talking(_)) => self.end_call(now, id, Outcome::Answered, "media_failed"),
-                // Not the phone's fault: the agent has missed nothing.
-                Some(Stage::Waiting(_)) => self.offer_without_port(now, id),
-                Some(Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. }) | None => {}
-            },
+            Party::Agent => {
+                let is_it = |offer: &&Offer| offer.leg.as_ref().is_some_and(|known| known.id == leg);
+                let offer = self.calls.get(&id).and_then(|call| call.offers().iter().find(is_it)).map(|offer| offer.id);
+                match offer {
+                    // Not the phone's fault: the agent has missed nothing.
+                    Some(offer) => self.offer_without_port(now, id, offer),
+                    None => self.agent_leg_over(now, id, "media_failed"),
+                }
+            }
         }
     }
 
@@ -196,7 +202,7 @@ impl Engine {
             self.endpoint.reject_reoffer(now, session, 481);
             return;
         };
-        let Some(leg) = self.leg_mut(id, party) else { return };
+        let Some(leg) = self.leg_mut(id, session) else { return };
         let mut local = leg.local.clone();
         local.version += 1;
         let Some(offer) = offer else {

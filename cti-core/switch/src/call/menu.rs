@@ -1,11 +1,11 @@
 //! The caller is in a menu: the script's walk is stepped, what it asks for is carried out.
 
-use cti_base::{CallId, Timestamp};
+use cti_base::{CallId, NodeName, Timestamp};
 use cti_media::{Audio, MediaCommand, PlayId, PromptRef};
 use ivr_scripts::{Action, Happening, Host, Walk};
 
 use super::inbound::cut;
-use super::{Menu, Playing, Stage};
+use super::{Menu, Playing, Stage, Wish};
 use crate::config::Tenant;
 use crate::engine::Engine;
 use crate::fact::{Fact, Outcome, SegmentKind};
@@ -25,7 +25,7 @@ impl Host for World<'_> {
 }
 
 impl Engine {
-    pub(crate) fn enter_menu(&mut self, now: Timestamp, id: CallId, ivr: &str) {
+    pub(crate) fn enter_menu(&mut self, now: Timestamp, id: CallId, ivr: &str, node: Option<NodeName>) {
         self.answer_caller(now, id);
         let Some(call) = self.calls.get(&id) else { return };
         let script = self.tenants.get(&call.tenant).and_then(|state| state.tenant.scripts.get(ivr)).cloned();
@@ -39,7 +39,7 @@ impl Engine {
         call.segment(now, Some(SegmentKind::Ivr));
         call.stage_since = now;
         call.stage = Stage::Menu(Box::new(Menu { walk: Walk::new(&call.locale), script }));
-        self.step_menu(now, id, Happening::Enter { node: None });
+        self.step_menu(now, id, Happening::Enter { node });
     }
 
     pub(crate) fn menu_digit(&mut self, now: Timestamp, id: CallId, digit: char) {
@@ -104,7 +104,7 @@ impl Engine {
             }
             Action::Queue { queue, priority, requires } => {
                 self.timers.cancel(&Timer::Call(id, CallTimer::Menu));
-                self.enqueue(now, id, &queue.into(), priority, requires);
+                self.enqueue(now, id, &queue.into(), Wish { priority, requires, agent: None });
             }
             Action::Hangup => self.end_call(now, id, Outcome::CompletedIvr, "completed"),
         }

@@ -6,6 +6,7 @@ mod hold;
 mod inbound;
 mod legs;
 mod menu;
+mod offer_end;
 mod offering;
 mod scripts;
 mod talking;
@@ -20,7 +21,6 @@ use cti_media::{Audio, LegMedia, PlayId, sdp};
 use cti_sip::SessionId;
 use ivr_scripts::Walk;
 
-use crate::acd::queue::Place;
 use crate::config::{AnswerWhen, Route};
 use crate::desk::{CallState, CallerRecords, OfferCreated, Pop};
 use crate::fact::{LegRecord, SegmentKind, SegmentRecord};
@@ -104,19 +104,23 @@ pub(crate) struct Menu {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Waiting {
     pub queue: QueueName,
-    pub place: Place,
     /// Into this queue.
     pub entered: Timestamp,
     /// What the script asked for beyond the queue's own.
-    pub script_priority: i32,
-    pub script_requires: BTreeMap<String, u8>,
-    /// The script's and the queue's together.
+    pub wish: Wish,
+    /// The agents who are being offered it, at most `RING_ALL_MAX`; all at once, and the first to answer has it.
+    pub offers: Vec<Offer>,
+}
+
+/// What a caller asks of a queue beyond its own rules.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Wish {
+    /// Added to the queue's.
+    pub priority: i32,
+    /// Beside the queue's: the higher level of both counts.
     pub requires: BTreeMap<String, u8>,
-    pub offer: Option<Offer>,
-    /// The agent tried last, and until when they are not tried again.
-    pub skip: Option<(AgentName, Timestamp)>,
-    /// No port was free for an agent's leg: nobody is rung before then.
-    pub paused_until: Timestamp,
+    /// This agent and nobody else.
+    pub agent: Option<AgentName>,
 }
 
 /// The ringing of one agent with this call.
@@ -242,12 +246,42 @@ impl Call {
         }
     }
 
-    pub(crate) fn offer(&self) -> Option<&Offer> {
-        self.waiting()?.offer.as_ref()
+    /// None while nobody is being offered the call.
+    pub(crate) fn offers(&self) -> &[Offer] {
+        self.waiting().map_or(&[], |waiting| waiting.offers.as_slice())
     }
 
-    pub(crate) fn offer_mut(&mut self) -> Option<&mut Offer> {
-        self.waiting_mut()?.offer.as_mut()
+    pub(crate) fn offers_mut(&mut self) -> &mut [Offer] {
+        self.waiting_mut().map_or(&mut [], |waiting| waiting.offers.as_mut_slice())
+    }
+
+    pub(crate) fn is_offered(&self) -> bool {
+        !self.offers().is_empty()
+    }
+
+    pub(crate) fn offer(&self, offer: OfferId) -> Option<&Offer> {
+        self.offers().iter().find(|known| known.id == offer)
+    }
+
+    pub(crate) fn offer_mut(&mut self, offer: OfferId) -> Option<&mut Offer> {
+        self.offers_mut().iter_mut().find(|known| known.id == offer)
+    }
+
+    pub(crate) fn offer_to(&self, agent: &AgentName) -> Option<&Offer> {
+        self.offers().iter().find(|offer| offer.agent == *agent)
+    }
+
+    /// Whose phone this session rings.
+    pub(crate) fn offer_by_session(&self, session: SessionId) -> Option<&Offer> {
+        self.offers().iter().find(|offer| offer.session() == Some(session))
+    }
+
+    /// The agent whose phone rings, where it is only one.
+    pub(crate) fn ringing_agent(&self) -> Option<&AgentName> {
+        match self.offers() {
+            [only] => Some(&only.agent),
+            _ => None,
+        }
     }
 
     pub(crate) fn is_accepted(&self) -> bool {
@@ -257,7 +291,7 @@ impl Call {
     pub(crate) fn state(&self) -> CallState {
         match &self.stage {
             Stage::Answering(_) | Stage::Menu(_) => CallState::Ivr,
-            Stage::Waiting(waiting) if waiting.offer.is_some() => CallState::Offering,
+            Stage::Waiting(waiting) if !waiting.offers.is_empty() => CallState::Offering,
             Stage::Waiting(_) | Stage::Goodbye { .. } => CallState::Queued,
             Stage::Talking(talking) if talking.held_since.is_some() => CallState::Held,
             Stage::Talking(_) => CallState::Talking,
@@ -270,7 +304,7 @@ impl Call {
             && self.segments.len() < SEGMENTS_MAX
         {
             let with_agent = matches!(kind, SegmentKind::Ringing | SegmentKind::Talk | SegmentKind::Hold);
-            let ringing = self.offer().map(|offer| offer.agent.clone());
+            let ringing = self.ringing_agent().cloned();
             self.segments.push(SegmentRecord {
                 kind,
                 queue: if kind == SegmentKind::Ivr { None } else { self.queue.clone() },
@@ -280,6 +314,14 @@ impl Call {
             });
         }
         self.open_segment = next.map(|kind| (kind, now));
+    }
+
+    /// No phone rings for it any more: on to the next stretch.
+    pub(crate) fn end_ringing(&mut self, now: Timestamp, next: Option<SegmentKind>) {
+        if let Some((SegmentKind::Ringing, since)) = self.open_segment {
+            self.ring += now.since(since);
+        }
+        self.segment(now, next);
     }
 
     /// The one customer that matched, if exactly one did.
@@ -316,10 +358,9 @@ impl Call {
         self.queued.map_or(0, |queued| waited_until.since(queued).as_millis() as u64)
     }
 
-    /// The frame of the offer that is shown.
-    pub(crate) fn frame(&self) -> Option<Box<OfferCreated>> {
+    /// The frame of this offer, once it is shown.
+    pub(crate) fn frame(&self, offer: &Offer) -> Option<Box<OfferCreated>> {
         let waiting = self.waiting()?;
-        let offer = waiting.offer.as_ref()?;
         let Shown { case_kind, ring_until_ms, can_accept, wait_ms } = offer.shown.as_ref()?;
         Some(Box::new(OfferCreated {
             offer_id: offer.id,
@@ -334,12 +375,22 @@ impl Call {
     }
 }
 
-/// The greater of both levels for every skill that either asks for.
-pub(crate) fn merge_requires(queue: &BTreeMap<String, u8>, script: &BTreeMap<String, u8>) -> BTreeMap<String, u8> {
-    let mut merged = queue.clone();
-    for (skill, level) in script {
-        let least = merged.entry(skill.clone()).or_insert(*level);
-        *least = (*least).max(*level);
+impl Offer {
+    pub(crate) const fn new(now: Timestamp, id: OfferId, agent: AgentName) -> Self {
+        Self {
+            id,
+            agent,
+            step: OfferStep::Records,
+            shown: None,
+            ringing_since: now,
+            leg: None,
+            rings: false,
+            accepted: false,
+            accept: None,
+        }
     }
-    merged
+
+    pub(crate) fn session(&self) -> Option<SessionId> {
+        self.leg.as_ref()?.session
+    }
 }

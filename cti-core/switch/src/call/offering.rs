@@ -1,10 +1,12 @@
-//! An agent is offered the call: the frame to the desk first, then the phone; and every way in which that comes to nothing.
+//! Agents are offered the call: the frame to each desk first, then the phone. How offers end is in `offer_end`.
+
+use std::time::Duration;
 
 use cti_base::{AgentName, CallId, LegId, OfferId, Timestamp};
 use cti_media::{Codec, Direction, MediaCommand, sdp};
 use cti_sip::{InviteRequest, SessionId, Target};
 
-use super::{Leg, OfferStep, Records, Shown};
+use super::{Leg, Offer, OfferStep, Records, Shown};
 use crate::acd::agent::{Agent, Desk, Reach};
 use crate::commands::{answer_on_phone, not_yours};
 use crate::desk::{CallerRecords, Event};
@@ -12,7 +14,7 @@ use crate::effect::Effect;
 use crate::engine::{Engine, OpenLeg, Party};
 use crate::fact::{Fact, OfferEnd, SegmentKind};
 use crate::input::CommandId;
-use crate::limits::{NO_PORT_RETRY, OFFER_SHOWN_WAIT, RECORDS_PAUSE, SAME_AGENT_PAUSE};
+use crate::limits::{OFFER_SHOWN_WAIT, RECORDS_PAUSE};
 use crate::timer::{CallTimer, Timer};
 
 /// Carries the call's id to the phone, so that a desk beside it can tell calls apart.
@@ -36,9 +38,9 @@ impl Engine {
                 state.records_pause_until = now + RECORDS_PAUSE;
             }
         }
-        if call.offer().is_some_and(|offer| offer.step == OfferStep::Records) {
+        if call.offers().iter().any(|offer| offer.step == OfferStep::Records) {
             self.timers.cancel(&Timer::Call(id, CallTimer::RecordsWait));
-            self.send_offer(now, id);
+            self.send_offers(now, id);
         } else {
             self.send_late_pop(id);
         }
@@ -50,32 +52,45 @@ impl Engine {
         if !matches!(call.records, Records::Known(_)) {
             return;
         }
-        let shown = call.offer().and_then(|offer| Some((&offer.agent, offer.shown.as_ref()?.wait_ms)));
-        let painted = shown.or_else(|| call.talking().map(|talking| (&talking.agent, talking.wait_ms)));
-        let Some((agent, wait_ms)) = painted else { return };
-        let (tenant, agent, pop) = (call.tenant.clone(), agent.clone(), Box::new(call.pop(wait_ms)));
-        self.desk(&tenant, &agent, Event::Pop { call_id: id, pop });
+        let shown = call.offers().iter().filter_map(|offer| Some((&offer.agent, offer.shown.as_ref()?.wait_ms)));
+        let painted = shown.chain(call.talking().map(|talking| (&talking.agent, talking.wait_ms)));
+        let pops: Vec<_> = painted.map(|(agent, wait_ms)| (agent.clone(), Box::new(call.pop(wait_ms)))).collect();
+        let tenant = call.tenant.clone();
+        for (agent, pop) in pops {
+            self.desk(&tenant, &agent, Event::Pop { call_id: id, pop });
+        }
     }
 
     /// The records did not answer in time: the offer goes out without them, and the next ones do not wait for a while.
     pub(crate) fn records_late(&mut self, now: Timestamp, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
-        if call.offer().is_none_or(|offer| offer.step != OfferStep::Records) {
+        if !call.offers().iter().any(|offer| offer.step == OfferStep::Records) {
             return;
         }
         if let Some(state) = self.tenants.get_mut(&call.tenant) {
             state.records_pause_until = state.records_pause_until.max(now + RECORDS_PAUSE);
         }
-        self.send_offer(now, id);
+        self.send_offers(now, id);
     }
 
-    /// The frame goes to the agent's desk, whole; the phone follows when it is shown.
-    pub(crate) fn send_offer(&mut self, now: Timestamp, id: CallId) {
+    /// The frame goes to each agent's desk, whole; the phone follows when it is shown.
+    pub(crate) fn send_offers(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.offered.get_or_insert(now);
+        call.stage_since = now;
+        call.segment(now, Some(SegmentKind::Ringing));
+        let offers: Vec<OfferId> = call.offers().iter().map(|offer| offer.id).collect();
+        for offer in offers {
+            self.send_offer(now, id, offer);
+        }
+    }
+
+    fn send_offer(&mut self, now: Timestamp, id: CallId, offer_id: OfferId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let Some((waiting, offer)) = call.waiting().and_then(|w| Some((w, w.offer.as_ref()?))) else { return };
+        let Some((waiting, offer)) = call.waiting().zip(call.offer(offer_id)) else { return };
         let Some(decl) = self.queue_decl(&call.tenant, waiting.queue.as_str()) else { return };
-        let (tenant, agent, offer_id) = (call.tenant.clone(), offer.agent.clone(), offer.id);
-        let ring_until = now + std::time::Duration::from_secs(u64::from(decl.ring_timeout_s));
+        let (tenant, agent) = (call.tenant.clone(), offer.agent.clone());
+        let ring_until = now + Duration::from_secs(u64::from(decl.ring_timeout_s));
         let Some(known) = self.agent(&tenant, &agent) else { return };
         let has_desk = known.desk == Desk::Connected;
         let shown = Shown {
@@ -85,15 +100,11 @@ impl Engine {
             wait_ms: call.wait_ms(now),
         };
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.offered.get_or_insert(now);
-        call.stage_since = now;
-        call.segment(now, Some(SegmentKind::Ringing));
-        if let Some(offer) = call.offer_mut() {
-            offer.shown = Some(shown);
-            offer.step = OfferStep::Shown;
-            offer.ringing_since = now;
-        }
-        let frame = call.frame();
+        let Some(offer) = call.offer_mut(offer_id) else { return };
+        offer.shown = Some(shown);
+        offer.step = OfferStep::Shown;
+        offer.ringing_since = now;
+        let frame = call.offer(offer_id).and_then(|offer| call.frame(offer));
         self.timers.set(Timer::Call(id, CallTimer::Ring), ring_until);
         self.fact(Fact::Offered { tenant: tenant.clone(), call: id, offer: offer_id, agent: agent.clone() });
         if let Some(offer) = frame {
@@ -102,36 +113,53 @@ impl Engine {
         if has_desk {
             self.timers.set(Timer::Call(id, CallTimer::ShownWait), now + OFFER_SHOWN_WAIT);
         } else {
-            self.invite_phone(now, id);
+            self.invite_phone(now, id, offer_id);
         }
     }
 
     /// The frame was handed to the agent's socket.
     pub(crate) fn offer_shown(&mut self, now: Timestamp, shown: OfferId) {
         if let Some(id) = self.offers.get(&shown).copied() {
-            self.invite_phone(now, id);
+            self.invite_phone(now, id, shown);
+        }
+    }
+
+    /// The desks' sockets had their time.
+    pub(crate) fn shown_late(&mut self, now: Timestamp, id: CallId) {
+        let late = |offer: &&Offer| offer.step == OfferStep::Shown;
+        let offers = self.calls.get(&id).map(|call| call.offers()).unwrap_or_default();
+        let offers: Vec<OfferId> = offers.iter().filter(late).map(|offer| offer.id).collect();
+        for offer in offers {
+            self.invite_phone(now, id, offer);
         }
     }
 
     /// The phone's INVITE, with our own port and the caller's codec first.
-    pub(crate) fn invite_phone(&mut self, now: Timestamp, id: CallId) {
-        self.timers.cancel(&Timer::Call(id, CallTimer::ShownWait));
+    fn invite_phone(&mut self, now: Timestamp, id: CallId, offer_id: OfferId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let Some(offer) = call.offer().filter(|offer| offer.step == OfferStep::Shown) else { return };
+        let Some(offer) = call.offer(offer_id).filter(|offer| offer.step == OfferStep::Shown) else { return };
+        let others = call.offers().iter().filter(|other| other.id != offer_id);
+        let is_last_shown = !others.clone().any(|other| other.step == OfferStep::Shown);
+        let is_extra = others.clone().any(|other| other.leg.is_some());
         let (tenant, agent) = (call.tenant.clone(), offer.agent.clone());
+        if is_last_shown {
+            self.timers.cancel(&Timer::Call(id, CallTimer::ShownWait));
+        }
         let Some(target) = self.agent(&tenant, &agent).and_then(|known| self.phone_of(&tenant, known)) else {
-            self.offer_over(now, id, OfferEnd::Failed, "unreachable");
+            self.offer_over(now, id, offer_id, OfferEnd::Failed, "unreachable");
             return;
         };
-        let has_room = self.legs.len() < self.config.legs_max;
+        // A call keeps one leg for an agent; who rings beside that one takes none that another call may need.
+        let kept = if is_extra { self.calls.len() } else { 0 };
+        let has_room = self.legs.len() + kept < self.config.legs_max.min(self.ports.capacity());
         let Some(port) = (if has_room { self.ports.take(now) } else { None }) else {
-            self.offer_without_port(now, id);
+            self.offer_without_port(now, id, offer_id);
             return;
         };
-        let leg = LegId::new(now, &mut self.rng);
+        let leg_id = LegId::new(now, &mut self.rng);
         let rtp = std::net::SocketAddr::new(self.media_ip_for(&target.flow), port);
         let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1 };
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
         let codec = call.customer.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
         let request = InviteRequest {
             target,
@@ -141,23 +169,21 @@ impl Engine {
             headers: vec![(CALL_HEADER.to_owned(), id.to_string())],
             credentials: None,
         };
-        let Some(offer) = call.offer_mut() else { return };
-        offer.step = OfferStep::Inviting;
-        offer.leg = Some(Leg {
-            id: leg,
-            session: None,
-            started: now,
-            answered: None,
-            local,
-            media: None,
-            awaits_answer: false,
-        });
-        self.legs.insert(leg, OpenLeg { call: id, port, closing: false });
-        self.media(id, MediaCommand::Open { leg, call: id, rtp_port: port });
+        self.legs.insert(leg_id, OpenLeg { call: id, port, closing: false });
+        self.media(id, MediaCommand::Open { leg: leg_id, call: id, rtp_port: port });
         let session = self.endpoint.invite(now, request);
         self.sessions.insert(session, (id, Party::Agent));
-        if let Some(leg) = self.leg_mut(id, Party::Agent) {
-            leg.session = Some(session);
+        if let Some(offer) = self.calls.get_mut(&id).and_then(|call| call.offer_mut(offer_id)) {
+            offer.step = OfferStep::Inviting;
+            offer.leg = Some(Leg {
+                id: leg_id,
+                session: Some(session),
+                started: now,
+                answered: None,
+                local,
+                media: None,
+                awaits_answer: false,
+            });
         }
         self.measure_setup(id);
     }
@@ -177,7 +203,7 @@ impl Engine {
         let Some((id, Party::Agent)) = self.sessions.get(&session).copied() else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant.clone();
-        let Some(offer) = call.offer_mut() else { return };
+        let Some(offer) = call.offers_mut().iter_mut().find(|offer| offer.session() == Some(session)) else { return };
         let (agent, offer_id) = (offer.agent.clone(), offer.id);
         let (accepted, accept) = (std::mem::take(&mut offer.accepted), offer.accept.take());
         if code == 180 && !std::mem::replace(&mut offer.rings, true) {
@@ -200,12 +226,11 @@ impl Engine {
         call: Option<CallId>,
         command: CommandId,
     ) -> Option<Result<(), crate::desk::Nack>> {
-        let offer = call.and_then(|id| self.calls.get_mut(&id)).and_then(|call| call.offer_mut());
-        let Some(offer) = offer.filter(|offer| offer.id == shown && offer.agent == *agent) else {
+        let offer = call.and_then(|id| self.calls.get_mut(&id)).and_then(|call| call.offer_mut(shown));
+        let Some(offer) = offer.filter(|offer| offer.agent == *agent) else {
             return Some(Err(not_yours("This offer is over.")));
         };
-        let session = offer.leg.as_ref().and_then(|leg| leg.session);
-        match (session, call) {
+        match (offer.session(), call) {
             (Some(session), Some(id)) if offer.rings => Some(self.make_phone_answer(now, id, session)),
             _ => {
                 // A second accept before the phone rings takes the first one's place.
@@ -221,7 +246,8 @@ impl Engine {
 
     fn make_phone_answer(&mut self, now: Timestamp, id: CallId, session: SessionId) -> Result<(), crate::desk::Nack> {
         let can = self.endpoint.notify_talk(now, session);
-        let who = self.calls.get(&id).and_then(|call| Some((call.tenant.clone(), call.offer()?.agent.clone())));
+        let who = self.calls.get(&id);
+        let who = who.and_then(|call| Some((call.tenant.clone(), call.offer_by_session(session)?.agent.clone())));
         if let Some((tenant, agent)) = who
             && let Some(agent) = self.agent_mut(&tenant, &agent)
         {
@@ -232,125 +258,12 @@ impl Engine {
 
     pub(crate) fn phone_failed(&mut self, now: Timestamp, session: SessionId, code: u16) {
         let Some((id, Party::Agent)) = self.sessions.remove(&session) else { return };
-        if let Some(leg) = self.leg_mut(id, Party::Agent) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(offer) = call.offers_mut().iter_mut().find(|offer| offer.session() == Some(session)) else { return };
+        let offer_id = offer.id;
+        if let Some(leg) = &mut offer.leg {
             leg.session = None;
         }
-        self.offer_over(now, id, OfferEnd::Failed, &code.to_string());
-    }
-
-    pub(crate) fn ring_timeout(&mut self, now: Timestamp, id: CallId) {
-        self.offer_over(now, id, OfferEnd::Timeout, "no_answer");
-    }
-
-    /// The offer came to nothing: the call is offered elsewhere, the agent has missed it.
-    pub(crate) fn offer_over(&mut self, now: Timestamp, id: CallId, how: OfferEnd, cause: &str) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(offer) = call.offer() else { return };
-        let (tenant, agent) = (call.tenant.clone(), offer.agent.clone());
-        self.end_offer(now, id, how, cause);
-        if let Some(waiting) = self.calls.get_mut(&id).and_then(|call| call.waiting_mut()) {
-            waiting.skip = Some((agent.clone(), now + SAME_AGENT_PAUSE));
-        }
-        // The caller first: among the free agents the one who missed comes last for this call.
-        if !self.enforce_limits(now, id) {
-            self.match_call(now, id);
-        }
-        self.agent_missed(now, &tenant, &agent, how);
-    }
-
-    /// No port for the agent's leg: nobody's fault; the call is tried again shortly.
-    pub(crate) fn offer_without_port(&mut self, now: Timestamp, id: CallId) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(offer) = call.offer() else { return };
-        let (tenant, agent) = (call.tenant.clone(), offer.agent.clone());
-        self.alarm(now, &tenant, "no_media_port", "An agent could not be rung: no RTP port was free.".to_owned());
-        self.end_offer(now, id, OfferEnd::Withdrawn, "no_media_port");
-        if let Some(waiting) = self.calls.get_mut(&id).and_then(|call| call.waiting_mut()) {
-            waiting.paused_until = now + NO_PORT_RETRY;
-        }
-        if !self.enforce_limits(now, id) {
-            self.timers.set(Timer::Call(id, CallTimer::Rematch), now + NO_PORT_RETRY);
-        }
-        self.agent_let_go(now, &tenant, &agent);
-    }
-
-    /// The caller gave up or goes elsewhere: the agent has missed nothing and keeps the place among the idle.
-    pub(crate) fn withdraw_offer(&mut self, now: Timestamp, id: CallId, how: OfferEnd, cause: &str) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(offer) = call.offer() else { return };
-        let (tenant, agent) = (call.tenant.clone(), offer.agent.clone());
-        self.end_offer(now, id, how, cause);
-        // Out of the queue before the agent is free again, or the same two would be matched anew.
-        if let Some(waiting) = self.calls.get(&id).and_then(|call| call.waiting()) {
-            let (queue, place) = (waiting.queue.clone(), waiting.place);
-            if let Some(queue) = self.tenants.get_mut(&tenant).and_then(|state| state.queues.get_mut(&queue)) {
-                queue.leave(place);
-            }
-        }
-        self.agent_let_go(now, &tenant, &agent);
-    }
-
-    /// The agent is no longer there to be offered anything; the call keeps waiting and is matched by whoever called this.
-    pub(crate) fn take_offer_back(&mut self, now: Timestamp, id: CallId, cause: &str) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(offer) = call.offer() else { return };
-        let (tenant, agent) = (call.tenant.clone(), offer.agent.clone());
-        self.end_offer(now, id, OfferEnd::Withdrawn, cause);
-        self.agent_let_go(now, &tenant, &agent);
-    }
-
-    /// What every end of an offer but the answer has in common: the phone, the port, the desk, the record.
-    fn end_offer(&mut self, now: Timestamp, id: CallId, how: OfferEnd, cause: &str) {
-        if self.calls.get(&id).is_none_or(|call| call.offer().is_none()) {
-            return;
-        }
-        for kind in [CallTimer::RecordsWait, CallTimer::ShownWait, CallTimer::Ring] {
-            self.timers.cancel(&Timer::Call(id, kind));
-        }
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.offer().is_some_and(|offer| offer.shown.is_some()) {
-            call.segment(now, Some(SegmentKind::Queue));
-        }
-        let tenant = call.tenant.clone();
-        let Some(waiting) = call.waiting_mut() else { return };
-        let Some(offer) = waiting.offer.take() else { return };
-        let (queue, place) = (waiting.queue.clone(), waiting.place);
-        self.offers.remove(&offer.id);
-        call.stage_since = now;
-        let was_offered = offer.shown.is_some();
-        if was_offered {
-            call.ring += now.since(offer.ringing_since);
-        }
-        if let Some(leg) = &offer.leg {
-            Self::add_leg_record(&mut call.legs, Self::leg_record(now, leg, Some(&offer.agent), cause));
-        }
-        if let Some(queue) = self.tenants.get_mut(&tenant).and_then(|state| state.queues.get_mut(&queue)) {
-            queue.set_matched(place, false);
-        }
-        if let Some(leg) = offer.leg {
-            self.end_session(now, leg.session, None);
-            self.close_media(leg.id);
-        }
-        if let Some(command) = offer.accept {
-            self.effect(Effect::Reply { id: command, result: Err(not_yours("This offer is over.")) });
-        }
-        if was_offered {
-            let (offer_id, agent) = (offer.id, offer.agent);
-            self.fact(Fact::OfferEnded {
-                tenant: tenant.clone(),
-                call: id,
-                offer: offer_id,
-                agent: agent.clone(),
-                how,
-            });
-            let event = match how {
-                OfferEnd::Rejected => Event::OfferRejected { offer_id, call_id: id },
-                OfferEnd::Timeout => Event::OfferTimeout { offer_id, call_id: id },
-                OfferEnd::Accepted | OfferEnd::Withdrawn | OfferEnd::Failed => {
-                    Event::OfferWithdrawn { offer_id, call_id: id, reason: cause.to_owned() }
-                }
-            };
-            self.desk(&tenant, &agent, event);
-        }
+        self.offer_over(now, id, offer_id, OfferEnd::Failed, &code.to_string());
     }
 }

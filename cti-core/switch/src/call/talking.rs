@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use cti_base::{CallId, RecordingId, Timestamp};
+use cti_acd::Left;
+use cti_base::{CallId, OfferId, RecordingId, Timestamp};
 use cti_media::{MediaCommand, sdp};
 use cti_sip::SessionId;
 
-use super::{OfferStep, Stage, Talking};
+use super::{Offer, Stage, Talking};
 use crate::acd::agent::Task;
 use crate::desk::{AgentState, CallView, Direction, Event};
 use crate::effect::{Effect, Measure};
@@ -22,36 +23,39 @@ impl Engine {
             self.endpoint.hangup(now, session, None);
             return;
         };
-        if self.calls.get(&id).and_then(|call| call.offer()).is_none_or(|offer| offer.step != OfferStep::Inviting) {
-            return;
-        }
+        let offer = self.calls.get(&id).and_then(|call| call.offer_by_session(session)).map(|offer| offer.id);
+        let Some(offer) = offer else { return };
         match answer.map(sdp::read_answer) {
             Some(Ok(media)) => {
-                if let Some(leg) = self.leg_mut(id, Party::Agent) {
+                if let Some(leg) = self.leg_mut(id, session) {
                     leg.answered = Some(now);
                     leg.media = Some(media);
                 }
-                self.connect(now, id);
+                self.connect(now, id, offer);
             }
-            Some(Err(_)) | None => self.offer_over(now, id, OfferEnd::Failed, "no_media"),
+            Some(Err(_)) | None => self.offer_over(now, id, offer, OfferEnd::Failed, "no_media"),
         }
     }
 
-    /// Joins caller and agent.
-    fn connect(&mut self, now: Timestamp, id: CallId) {
+    /// Joins caller and agent, who is the one winner: every other phone stops ringing.
+    fn connect(&mut self, now: Timestamp, id: CallId, winner: OfferId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(agent) = call.offer(winner).map(|offer| offer.agent.clone()) else { return };
+        self.leave_acd(now, id, Left::Answered { agent });
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant.clone();
         call.answered = Some(now);
-        call.segment(now, Some(SegmentKind::Talk));
         let wait_ms = call.wait_ms(now);
         let Some(waiting) = call.waiting_mut() else { return };
-        let Some(offer) = waiting.offer.take() else { return };
-        let (queue, place, entered) = (waiting.queue.clone(), waiting.place, waiting.entered);
+        let losers: Vec<Offer> = waiting.offers.extract_if(.., |offer| offer.id != winner).collect();
+        call.end_ringing(now, Some(SegmentKind::Talk));
+        let Some(waiting) = call.waiting_mut() else { return };
+        let Some(offer) = waiting.offers.pop() else { return };
+        let (queue, entered) = (waiting.queue.clone(), waiting.entered);
         let Some(leg) = offer.leg else { return };
         self.offers.remove(&offer.id);
         let (agent, agent_leg, media) = (offer.agent.clone(), leg.id, leg.media.clone());
         let customer = call.customer.id;
-        call.ring += now.since(offer.ringing_since);
         call.agent = Some(agent.clone());
         call.stage_since = now;
         call.playing = None;
@@ -77,7 +81,6 @@ impl Engine {
         if let Some(state) = self.tenants.get_mut(&tenant) {
             let day = local_day(now, state.tenant.zone);
             if let Some(queue) = state.queues.get_mut(&queue) {
-                queue.leave(place);
                 let threshold = Duration::from_secs(u64::from(queue.decl.service_level.seconds));
                 queue.stats.add_answered(day, now.since(entered), threshold);
             }
@@ -105,6 +108,7 @@ impl Engine {
         self.desk(&tenant, &agent, Event::OfferAccepted { offer_id: offer.id, call_id: id });
         self.set_agent_state(now, &tenant, &agent, AgentState::Talking, None);
         self.tell_desk(id, Event::CallConnected);
+        self.withdraw_losers(now, id, &tenant, losers);
     }
 
     fn start_recording(&mut self, now: Timestamp, id: CallId) {

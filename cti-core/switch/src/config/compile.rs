@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use cti_base::{AgentName, Country, did_key};
+use cti_base::{AgentName, Country, QueueName, did_key};
 use ivr_scripts::{Script, World};
 
 use super::{AnswerWhen, ConfigError, Phone, Route, Tenant, TenantDoc};
@@ -10,10 +10,14 @@ use crate::hours::Hours;
 use crate::limits::TENANT_ENTRIES_MAX;
 use crate::routing::TrunkHost;
 
+mod queues;
+
 /// Skill levels.
 const LEVELS: std::ops::RangeInclusive<u8> = 1..=5;
 /// Seconds of any time in a tenant's file: a day.
 const SECONDS_MAX: u32 = 86_400;
+/// Weights of queues and agents.
+const WEIGHT_MAX: f64 = 1_000.0;
 /// The longest name or display of anything in a tenant's file, in bytes.
 const NAME_LEN_MAX: usize = 128;
 
@@ -168,48 +172,15 @@ impl Check<'_> {
         dids
     }
 
-    fn queues(&mut self, prompts: Option<&BTreeMap<String, Vec<String>>>) {
-        self.names("queue", self.doc.queue.iter().map(|queue| queue.name.as_str()).collect());
-        for queue in &self.doc.queue {
-            let path = format!("queue[{}]", queue.name);
-            self.seconds(format!("{path}.ring_timeout_s"), queue.ring_timeout_s, 1);
-            self.seconds(format!("{path}.wrapup_s"), queue.wrapup_s, 0);
-            self.seconds(format!("{path}.max_wait_s"), queue.max_wait_s, 1);
-            self.seconds(format!("{path}.service_level.seconds"), queue.service_level.seconds, 0);
-            if queue.service_level.percent > 100 {
-                self.fault(format!("{path}.service_level.percent"), "is above 100");
-            }
-            if queue.max_waiting == 0 {
-                self.fault(format!("{path}.max_waiting"), "must be at least 1");
-            }
-            if queue.announce.every_s != 0 {
-                self.seconds(format!("{path}.announce.every_s"), queue.announce.every_s, 5);
-            }
-            self.levels(&format!("{path}.requires"), &queue.requires);
-            if let Some(known) = prompts.and_then(|prompts| prompts.get("music"))
-                && !known.contains(&queue.music)
-            {
-                let text = format!("there is no music `{}`; known: {}", queue.music, known.join(", "));
-                self.fault(format!("{path}.music"), text);
-            }
-            if let Some(overflow) = &queue.overflow {
-                self.seconds(format!("{path}.overflow.after_s"), overflow.after_s, 1);
-                self.route(&format!("{path}.overflow.to"), &overflow.to);
-                if matches!(&overflow.to, Route::Queue(to) if *to == queue.name) {
-                    self.fault(format!("{path}.overflow.to"), "is the queue itself");
-                }
-            }
-        }
-    }
-
     fn agents(&mut self) {
         self.names("agent", self.doc.agent.iter().map(|agent| agent.name.as_str()).collect());
         for agent in &self.doc.agent {
             let path = format!("agent[{}]", agent.name);
             self.levels(&format!("{path}.skills"), &agent.skills);
+            self.weight(format!("{path}.weight"), agent.weight);
             let mut served = BTreeSet::new();
             for queue in &agent.queues {
-                if !self.doc.queue.iter().any(|decl| decl.name == *queue) {
+                if !self.has_queue(queue) {
                     self.fault(format!("{path}.queues"), format!("there is no queue `{queue}`"));
                 }
                 if !served.insert(queue) {
@@ -235,12 +206,33 @@ impl Check<'_> {
     fn route(&mut self, path: &str, route: &Route) {
         let missing = match route {
             Route::Ivr(name) => (!self.doc.ivr.iter().any(|ivr| ivr.name == *name)).then(|| format!("ivr `{name}`")),
-            Route::Queue(name) => {
-                (!self.doc.queue.iter().any(|queue| queue.name == *name)).then(|| format!("queue `{name}`"))
-            }
+            Route::Queue(name) => (!self.has_queue(name)).then(|| format!("queue `{name}`")),
+            Route::Agent(name) => return self.direct(path, name),
         };
         if let Some(missing) = missing {
             self.fault(path, format!("there is no {missing}"));
+        }
+    }
+
+    /// An agent whom callers may wait for alone.
+    fn direct(&mut self, path: &str, name: &AgentName) {
+        match self.doc.agent.iter().find(|agent| agent.name == *name) {
+            None => self.fault(path, format!("there is no agent `{name}`")),
+            Some(agent) if agent.queues.is_empty() => {
+                let text = format!("agent `{name}` serves no queue: direct calls go by the rules of their first one");
+                self.fault(path, text);
+            }
+            Some(_) => {}
+        }
+    }
+
+    fn has_queue(&self, name: &QueueName) -> bool {
+        self.doc.queue.iter().any(|queue| queue.name == *name)
+    }
+
+    fn weight(&mut self, path: String, weight: f64) {
+        if !(weight > 0.0 && weight <= WEIGHT_MAX) {
+            self.fault(path, format!("{weight} is not above 0 and at most {WEIGHT_MAX}"));
         }
     }
 

@@ -1,0 +1,74 @@
+//! The tenant's file as the ACD reads it.
+
+use cti_acd::{AgentRules, OverflowRule, QueueRules, Rules};
+
+use super::{Overflow, QueueDecl, Target, TenantDoc, When};
+use crate::limits::RING_ALL_MAX;
+
+impl TenantDoc {
+    /// What of it the ACD goes by.
+    pub fn acd_rules(&self) -> Rules {
+        let queue = |decl: &QueueDecl| (decl.name.clone(), decl.acd_rules());
+        let agents = self.agent.iter().enumerate().map(|(at, decl)| {
+            let rules = AgentRules {
+                queues: decl.queues.clone(),
+                skills: decl.skills.clone(),
+                weight: decl.weight,
+                rank: decl.rank.unwrap_or(at as u32),
+            };
+            (decl.name.clone(), rules)
+        });
+        Rules { queues: self.queue.iter().map(queue).collect(), agents: agents.collect() }
+    }
+}
+
+impl QueueDecl {
+    fn acd_rules(&self) -> QueueRules {
+        QueueRules {
+            strategy: self.strategy,
+            weights: self.weights,
+            priority: self.priority,
+            weight: self.weight,
+            order: self.order.clone(),
+            requires: self.requires.clone(),
+            relax: self.relax.clone(),
+            overflow: self.overflow.iter().filter_map(|rule| rule.when.of_acd()).collect(),
+            max_wait_s: self.max_wait_s,
+            max_waiting: self.max_waiting,
+            sticky_s: self.sticky.map_or(0, |sticky| sticky.s),
+            ring_all_max: RING_ALL_MAX as u32,
+            service_level: cti_acd::ServiceLevel {
+                seconds: self.service_level.seconds,
+                percent: self.service_level.percent,
+            },
+            borrow: self.borrow.clone(),
+        }
+    }
+}
+
+impl QueueDecl {
+    /// The rule that the ACD knows by this number.
+    pub(crate) fn overflow_rule(&self, rule: usize) -> Option<&Overflow> {
+        self.overflow.iter().filter(|overflow| overflow.when.of_acd().is_some()).nth(rule)
+    }
+
+    /// Where a full queue passes callers on to, and one that is no longer declared: as the length or the time would.
+    pub(crate) fn overflow_when_full(&self) -> Option<&Target> {
+        let by_length = self.overflow.iter().find(|rule| matches!(rule.when, When::Waiting(_)));
+        let by_time = || self.overflow.iter().find(|rule| matches!(rule.when, When::AfterS(_)));
+        by_length.or_else(by_time).map(|rule| &rule.to)
+    }
+}
+
+impl When {
+    /// The ACD's own conditions; the others are asked before a caller comes to it.
+    pub(crate) const fn of_acd(&self) -> Option<OverflowRule> {
+        match self {
+            Self::AfterS(after) => Some(OverflowRule::AfterS(*after)),
+            Self::Waiting(waiting) => Some(OverflowRule::Waiting(*waiting)),
+            Self::EstimateS(estimate) => Some(OverflowRule::EstimateS(*estimate)),
+            Self::NoStaff => Some(OverflowRule::NoStaff),
+            Self::Closed(_) | Self::Emergency => None,
+        }
+    }
+}
