@@ -33,6 +33,18 @@ pub fn wait(locale: &str, wait: Duration) -> Vec<&'static str> {
     }
 }
 
+/// How long somebody has waited, in whole minutes, as a number and its word; nothing below a minute.
+pub fn waited(locale: &str, waited: Duration) -> Vec<&'static str> {
+    match waited.as_secs() / 60 {
+        0 => Vec::new(),
+        1 => vec!["n1", "minute"],
+        minutes => {
+            let minutes = u32::try_from(minutes).unwrap_or(u32::MAX);
+            [counted(locale, minutes).as_slice(), &["minutes"]].concat()
+        }
+    }
+}
+
 /// A number before what it counts: Chinese says 两 there, not 二.
 fn counted(locale: &str, number: u32) -> Vec<&'static str> {
     if number == 2 && locale.starts_with("zh") {
@@ -88,6 +100,15 @@ mod tests {
         check("zh-CN", 3_000, &["wait_prefix", "n50", "minutes"]);
         check("zh-CN", 3_600, &["wait_prefix", "n60", "minutes"]);
         check("zh-CN", 3_601, &["wait_prefix", "more_than", "n60", "minutes"]);
+    }
+
+    #[test]
+    fn whole_minutes_of_waiting_are_said() {
+        let check = |seconds, expect: &[&str]| assert_eq!(waited("en", Duration::from_secs(seconds)), expect);
+        check(59, &[]);
+        check(119, &["n1", "minute"]);
+        check(120, &["n2", "minutes"]);
+        check(7_200, &["n90", "n9", "minutes"]);
     }
 
     #[test]

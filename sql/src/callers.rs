@@ -38,11 +38,11 @@ macro_rules! last_of {
 macro_rules! parts_of {
     ($customer:literal) => {
         concat!(
-            "SELECT * FROM (SELECT customer_id, 'product' AS what, id, model AS a, serial AS b, NULL AS c, 0 AS at_ms \
+            "SELECT * FROM (SELECT customer_id, 'product' AS what, id, model AS a, serial AS b, NULL AS c, NULL AS d, 0 AS at_ms \
              FROM products WHERE tenant = $1 AND customer_id = ",
             $customer,
             " ORDER BY id DESC LIMIT 20) p \
-             UNION ALL SELECT * FROM (SELECT customer_id, 'case' AS what, id, kind AS a, title AS b, status AS c, \
+             UNION ALL SELECT * FROM (SELECT customer_id, 'case' AS what, id, kind AS a, title AS b, status AS c, agent AS d, \
              created_ms AS at_ms FROM cases WHERE tenant = $1 AND customer_id = ",
             $customer,
             " AND status IN ('open', 'in_progress') ORDER BY id DESC LIMIT 20) k"
@@ -140,6 +140,7 @@ fn candidate(row: &Row, value: &str, digits: &str) -> Result<Option<Candidate>> 
         products: Vec::new(),
         open_cases: Vec::new(),
         last_contacts: Vec::new(),
+        last_agent: None,
     }))
 }
 
@@ -168,6 +169,7 @@ async fn fill(store: &Store, tenant: &TenantId, candidates: &mut [Candidate]) ->
                 title: r.text("b")?,
                 status: r.text("c")?,
                 opened_ms: r.int("at_ms")?,
+                owner: r.opt_text("d")?,
             });
         }
     }
@@ -189,6 +191,8 @@ async fn fill(store: &Store, tenant: &TenantId, candidates: &mut [Candidate]) ->
         candidate.products.truncate(PARTS_MAX);
         candidate.open_cases.sort_by_key(|c| std::cmp::Reverse(c.opened_ms));
         candidate.last_contacts.sort_by_key(|c| std::cmp::Reverse(c.at_ms));
+        let talked = candidate.last_contacts.iter().find(|contact| contact.what == "call" && contact.agent.is_some());
+        candidate.last_agent = talked.and_then(|contact| contact.agent.clone());
         candidate.last_contacts.truncate(LAST_CONTACTS_MAX);
     }
     Ok(())

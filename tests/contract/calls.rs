@@ -307,6 +307,7 @@ fn a_call_names_its_cases_and_the_pop_shows_what_came_before() {
             let case = CaseNew {
                 customer_id: Some(customer.clone()),
                 call_id: Some(calls[4].to_string()),
+                agent: Some("1001".into()),
                 ..CaseNew::new(CaseKind::Repair, "冒黑烟")
             };
             cases_made.push(cases::create(&store, &acme(), "1001", &case, at(4_500 + n)).await.expect("made").id);
@@ -322,6 +323,8 @@ fn a_call_names_its_cases_and_the_pop_shows_what_came_before() {
         let ms = |ms| at(ms).as_millis();
         assert_eq!(last, [("case", ms(4_501)), ("case", ms(4_500)), ("call", ms(4_000))]);
         assert_eq!(found[0].last_contacts[2].summary, "repair: answered");
+        assert!(found[0].last_agent.is_some() && found[0].last_agent == found[0].last_contacts[2].agent);
+        assert_eq!(found[0].open_cases[0].owner.as_deref(), Some("1001"));
     });
 }
 

@@ -3,6 +3,7 @@
 
 mod answered;
 mod bad_input;
+mod bank;
 mod browser;
 mod crash;
 mod desk;
@@ -10,6 +11,7 @@ mod full_disk;
 mod outage;
 mod packets;
 mod registered;
+mod rush;
 mod server;
 mod sipp;
 mod sound;

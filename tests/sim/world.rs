@@ -591,6 +591,7 @@ impl World {
             products: Vec::new(),
             open_cases: Vec::new(),
             last_contacts: Vec::new(),
+            last_agent: None,
         };
         let records = match self.rng.below(12) {
             0 => return,

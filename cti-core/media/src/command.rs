@@ -91,6 +91,11 @@ pub enum Audio {
     Prompt(PromptRef),
     /// Silence of so many milliseconds.
     Silence(u32),
+    /// A sine of so many milliseconds.
+    Tone {
+        hz: u16,
+        ms: u16,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

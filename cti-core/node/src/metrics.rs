@@ -13,8 +13,8 @@ use cti_base::TenantId;
 use cti_switch::desk::{AgentState, CallState};
 use cti_switch::live::Live;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -57,6 +57,7 @@ pub struct Metrics {
     queue_waiting: IntGaugeVec,
     agents: IntGaugeVec,
     pub queue_wait_seconds: Histogram,
+    pub wait_estimate_error_seconds: HistogramVec,
     pub setup_seconds: Histogram,
     pub pop_seconds: Histogram,
     pub recordings_active: IntGauge,
@@ -127,6 +128,17 @@ impl Metrics {
                 "zongji_queue_wait_seconds",
                 "From queued to answered or ended",
                 &WAIT_BUCKETS,
+            )?,
+            wait_estimate_error_seconds: registered(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "zongji_wait_estimate_error_seconds",
+                        "How far the wait that was estimated on entering was from the wait of an answered caller",
+                    )
+                    .buckets(WAIT_BUCKETS.to_vec()),
+                    &["estimator"],
+                )?,
             )?,
             setup_seconds: histogram(
                 &registry,

@@ -132,6 +132,10 @@ pub struct Candidate {
     pub products: Vec<PopProduct>,
     pub open_cases: Vec<PopCase>,
     pub last_contacts: Vec<PopContact>,
+    /// Who talked with the customer last, of the last three calls; for the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(skip)]
+    pub last_agent: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -149,6 +153,10 @@ pub struct PopCase {
     pub status: String,
     #[ts(type = "number")]
     pub opened_ms: u64,
+    /// The agent whose case it is; for the switch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[ts(skip)]
+    pub owner: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]

@@ -71,6 +71,7 @@ pub struct Engine {
     /// Tenants whose ACD may have decided something, and calls that have just entered a queue. Empty between two inputs.
     pub(crate) acds_changed: Vec<TenantId>,
     pub(crate) entered: VecDeque<CallId>,
+    pub(crate) acd_runs: bool,
     pub(crate) effects: VecDeque<Effect>,
     /// Counted once the messages of this input are out.
     pub(crate) measures: Vec<Measure>,
@@ -151,6 +152,7 @@ impl Engine {
             alive: Timestamp::default(),
             acds_changed: Vec::new(),
             entered: VecDeque::new(),
+            acd_runs: false,
             effects: VecDeque::new(),
             measures: Vec::new(),
             alarms: BTreeMap::new(),
@@ -231,6 +233,7 @@ impl Engine {
             self.endpoint.handle_deadline(now);
             self.run_sip_events(now);
         }
+        self.run_due_acds(now);
         while let Some(timer) = self.timers.pop_due(now) {
             match timer {
                 Timer::Call(call, kind) => self.call_timer(now, call, kind),
@@ -297,6 +300,8 @@ impl Engine {
         match kind {
             CallTimer::Menu => self.menu_deadline(now, call),
             CallTimer::Announce => self.announce_due(now, call),
+            CallTimer::Comfort => self.comfort_due(now, call),
+            CallTimer::Whisper => self.join(call),
             CallTimer::RecordsWait => self.records_late(now, call),
             CallTimer::ShownWait => self.shown_late(now, call),
             CallTimer::Ring => self.ring_timeout(now, call),

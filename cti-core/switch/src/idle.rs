@@ -58,15 +58,18 @@ impl Engine {
             MediaEvent::OpenFailed { leg, reason: _ } | MediaEvent::Closed { leg, stats: _ } => {
                 !self.legs.contains_key(leg)
             }
-            MediaEvent::Digit { leg, digit: _ } => {
+            MediaEvent::Digit { leg, digit } => {
                 let call = self.party_of(*leg).filter(|(_, party)| *party == Party::Customer);
                 let call = call.and_then(|(id, _)| self.calls.get(&id));
-                !call.is_some_and(|call| matches!(call.stage, Stage::Menu(_)))
+                !call.is_some_and(|call| matches!(call.stage, Stage::Menu(_)) || self.key_of(call, *digit).is_some())
             }
             MediaEvent::Played { leg, play } => {
                 let call = self.party_of(*leg).and_then(|(id, _)| self.calls.get(&id));
-                let playing = call.and_then(|call| call.playing.as_ref());
-                playing.is_none_or(|playing| playing.id != *play)
+                let is_heard = call.is_some_and(|call| {
+                    let whispered = call.talking().is_some_and(|talking| talking.whisper == Some(*play));
+                    whispered || call.playing.as_ref().is_some_and(|playing| playing.id == *play)
+                });
+                !is_heard
             }
             MediaEvent::Silent { leg } => {
                 let call = self.party_of(*leg).and_then(|(id, _)| self.calls.get(&id));

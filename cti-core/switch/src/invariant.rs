@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cti_base::Timestamp;
 
 use crate::acd::agent::Task;
-use crate::call::Stage;
+use crate::call::{Call, Stage};
 use crate::desk::AgentState;
 use crate::engine::{Engine, Party, TenantState};
 use crate::limits::RING_ALL_MAX;
@@ -116,7 +116,7 @@ impl Engine {
                 ensure!(told == made, "{id} is offered to {made:?}, and to {told:?} by the ACD");
             }
         }
-        let wait = self.calls.values().filter(|call| call.tenant == *id && call.waiting().is_some()).count();
+        let wait = self.calls.values().filter(|call| call.tenant == *id && stands_in_line(call)).count();
         ensure!(stand == wait, "{wait} calls wait, {stand} stand in queues");
         Ok(())
     }
@@ -139,7 +139,8 @@ impl Engine {
             let Some(state) = self.tenants.get(&call.tenant) else { return Err(format!("{id} has no tenant")) };
             match &call.stage {
                 Stage::Waiting(waiting) => {
-                    ensure!(state.acd.is_waiting(*id), "{id} waits in {} but does not stand there", waiting.queue);
+                    let stands = state.acd.is_waiting(*id);
+                    ensure!(stands != waiting.entering, "{id} waits in {}: stands there {stands}", waiting.queue);
                     ensure!(waiting.offers.len() <= RING_ALL_MAX, "{id} is offered to {} agents", waiting.offers.len());
                     for offer in &waiting.offers {
                         let agent = state.agents.get(&offer.agent);
@@ -203,4 +204,9 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// Whether the caller waits and what the records know was not to be waited for first.
+fn stands_in_line(call: &Call) -> bool {
+    call.waiting().is_some_and(|waiting| !waiting.entering)
 }

@@ -29,6 +29,9 @@ pub const FAILED_OFFERS_WINDOW: Duration = Duration::from_secs(60);
 /// When an offer that found no free port is tried again: soon enough for the 200 ms in which a free agent is to be rung.
 pub const NO_PORT_RETRY: Duration = Duration::from_millis(100);
 
+/// Phones that ring beside a call's first take no legs beyond this part of all: a half.
+pub const EXTRA_PHONES_PART: usize = 2;
+
 /// How long an agent whose desk is gone may still be offered calls (desktop.md, 8).
 pub const DESK_GRACE: Duration = Duration::from_secs(25);
 /// The least extension of a wrap-up, and how often one wrap-up may be extended.
@@ -38,6 +41,11 @@ pub const WRAPUP_EXTENSIONS_MAX: u32 = 3;
 /// Comfort messages of one queue, and prompts of one of them or of a whisper.
 pub const COMFORTS_MAX: usize = 16;
 pub const PROMPTS_MAX: usize = 16;
+
+/// The tone before an automatic answer's caller, and the longest that an agent hears something before the caller is joined.
+pub const ZIP_TONE_HZ: u16 = 440;
+pub const ZIP_TONE_MS: u16 = 300;
+pub const WHISPER_MAX: Duration = Duration::from_secs(20);
 
 /// How often a call may be passed on by a queue's limits before it is said goodbye to.
 pub const OVERFLOWS_MAX: u32 = 8;

@@ -170,6 +170,11 @@ impl Engine {
         if muted {
             self.media(id, MediaCommand::Mute { leg: agent, muted });
         }
+        // Nobody knows how much of it was heard: once is enough.
+        if let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) {
+            talking.whisper = None;
+        }
+        self.timers.cancel(&Timer::Call(id, CallTimer::Whisper));
         if is_held {
             self.play_music(id);
         } else {

@@ -164,6 +164,7 @@ impl Engine {
             alive: state.alive,
             acds_changed: Vec::new(),
             entered: VecDeque::new(),
+            acd_runs: false,
             effects: VecDeque::new(),
             measures: Vec::new(),
             alarms: state.alarms,

@@ -20,6 +20,10 @@ pub(crate) enum CallTimer {
     /// The deadline that the menu's walk set.
     Menu,
     Announce,
+    /// The next comfort message.
+    Comfort,
+    /// The agent has heard long enough of what comes before the caller.
+    Whisper,
     /// The records had their time.
     RecordsWait,
     /// The desk's socket had its time.
@@ -79,6 +83,18 @@ impl Timers {
         if let Some((at, _)) = self.keys.get(timer) {
             self.set(timer.clone(), *at + by);
         }
+    }
+
+    /// Whose ACD has something due at `now`.
+    pub(crate) fn due_acds(&self, now: Timestamp) -> Vec<TenantId> {
+        if self.next().is_none_or(|at| at > now) {
+            return Vec::new();
+        }
+        let acds = self.keys.iter().rev().map_while(|(timer, (at, _))| match timer {
+            Timer::Acd(tenant) => Some((tenant, *at)),
+            Timer::Call(..) | Timer::Agent(..) => None,
+        });
+        acds.filter(|(_, at)| *at <= now).map(|(tenant, _)| tenant.clone()).collect()
     }
 
     /// When it is due.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use cti_media::prompt::Prompt;
 use cti_media::rtp::FRAME_SAMPLES;
+use cti_media::tone::Tone;
 use cti_media::{Audio, Codec, PlayId};
 
 use super::PromptLibrary;
@@ -36,6 +37,10 @@ impl Playing {
             .take(PARTS_MAX)
             .filter_map(|audio| match audio {
                 Audio::Silence(ms) => Some(Part::Silence(*ms as usize * 8)),
+                Audio::Tone { hz, ms } => {
+                    let samples: Vec<i16> = Tone::sine(f64::from(*hz)).take(usize::from(*ms) * 8).collect();
+                    Some(Part::Prompt(Arc::new(Prompt::from_linear(&samples))))
+                }
                 Audio::Prompt(name) => {
                     let prompt = library.prompt(name);
                     if prompt.is_none() {
@@ -134,6 +139,14 @@ mod tests {
         assert_eq!(played(&audio, false, 9), [ramp.clone(), silence(80), ramp.clone(), silence(40)].concat());
         // A loop of 100 samples goes on within a frame.
         assert_eq!(played(&[prompt("en/ramp")], true, 5), ramp.repeat(8));
+    }
+
+    #[test]
+    fn a_tone_is_the_one_asked_for() {
+        let heard = played(&[Audio::Tone { hz: 440, ms: 100 }], false, 10);
+        let linear: Vec<i16> = heard.iter().map(|byte| Codec::Pcma.decode(*byte)).collect();
+        assert_eq!(linear.len(), 800);
+        assert!(cti_media::tone::share(&linear, 440.0) > 0.9);
     }
 
     #[test]

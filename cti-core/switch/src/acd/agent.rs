@@ -24,7 +24,8 @@ pub(crate) struct Wrapup {
     pub view: CallView,
     pub queue: Option<QueueName>,
     pub started: Timestamp,
-    pub until: Timestamp,
+    /// `None`: until the agent finishes.
+    pub until: Option<Timestamp>,
     pub extensions: u32,
     /// Talk and hold of the call, for the queue's handling time.
     pub talked: Duration,

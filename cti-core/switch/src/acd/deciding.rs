@@ -51,6 +51,14 @@ impl Engine {
         }
     }
 
+    /// Limits and steps that are past, before anybody becomes free: who is passed on stands in their new queue by then.
+    pub(crate) fn run_due_acds(&mut self, now: Timestamp) {
+        for tenant in self.timers.due_acds(now) {
+            self.acd_deadline(now, &tenant);
+            self.run_acd(now);
+        }
+    }
+
     pub(crate) fn acd_deadline(&mut self, now: Timestamp, tenant: &TenantId) {
         if let Some(acd) = self.acd_mut(tenant) {
             acd.handle_deadline(now);
@@ -82,8 +90,16 @@ impl Engine {
         state.acd.add_handled(now, agent, queue, talked, wrapup);
     }
 
-    /// Carries out whatever was decided since.
+    /// Carries out whatever was decided since. What is decided meanwhile is carried out too: once is enough.
     pub(crate) fn run_acd(&mut self, now: Timestamp) {
+        if std::mem::replace(&mut self.acd_runs, true) {
+            return;
+        }
+        self.carry_out_decisions(now);
+        self.acd_runs = false;
+    }
+
+    fn carry_out_decisions(&mut self, now: Timestamp) {
         loop {
             if let Some(tenant) = self.acds_changed.last().cloned() {
                 match self.tenants.get_mut(&tenant).and_then(|state| state.acd.poll(now)) {

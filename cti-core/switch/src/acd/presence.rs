@@ -170,10 +170,12 @@ impl Engine {
 
     /// The desk did not come back. A call in progress goes on; after it the agent is offline.
     pub(crate) fn desk_grace_over(&mut self, now: Timestamp, tenant: &TenantId, name: &AgentName) {
-        let Some(agent) = self.agent_mut(tenant, name) else { return };
-        if agent.decl.always_ready || agent.desk == Desk::Connected {
-            return;
+        let Some(agent) = self.agent(tenant, name).filter(|agent| agent.desk != Desk::Connected) else { return };
+        if matches!(&agent.task, Task::Wrapup(wrapup) if wrapup.until.is_none()) {
+            // Nobody is there to say that it is done.
+            self.wrapup_over(now, tenant, name, None, true);
         }
+        let Some(agent) = self.agent_mut(tenant, name).filter(|agent| !agent.decl.always_ready) else { return };
         if matches!(agent.task, Task::Idle) {
             if agent.state != AgentState::Offline {
                 self.set_agent_state(now, tenant, name, AgentState::Offline, Some(DISCONNECTED.to_owned()));

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use cti_base::{AgentName, CallId, QueueName, TenantId, Timestamp};
 
-use super::agent::{Task, Wrapup};
+use super::agent::{Desk, Task, Wrapup};
 use crate::commands::{bad_frame, no_agent, not_yours, wrong_state};
+use crate::config::WrapupMode;
 use crate::desk::{AgentState, CallView, Event, Nack};
 use crate::engine::Engine;
 use crate::limits::{WRAPUP_EXTENSION_MIN, WRAPUP_EXTENSIONS_MAX};
@@ -23,20 +24,28 @@ impl Engine {
         talked: Duration,
     ) {
         let decl = queue.as_ref().and_then(|queue| self.queue_decl(tenant, queue.as_str()));
-        let length = Duration::from_secs(decl.map_or(0, |decl| u64::from(decl.wrapup_s)));
-        if length.is_zero() {
+        let (mode, length_s) = decl.map_or((WrapupMode::None, 0), |decl| (decl.wrapup, decl.wrapup_s));
+        // Who has no desk can not say that they are done.
+        let has_desk = self.agent(tenant, name).is_some_and(|agent| agent.desk == Desk::Connected);
+        let until = match mode {
+            WrapupMode::UntilDone if has_desk => None,
+            WrapupMode::UntilDone | WrapupMode::Fixed => Some(now + Duration::from_secs(u64::from(length_s))),
+            WrapupMode::None => Some(now),
+        };
+        if until == Some(now) {
             self.add_handled(now, tenant, name, queue.as_ref(), talked, Duration::ZERO);
             self.wrapup_fact(tenant, view.call_id, name, Duration::ZERO, None);
             self.settle(now, tenant, name);
             return;
         }
-        let until = now + length;
-        view.wrapup_until_ms = Some(until.as_millis());
+        view.wrapup_until_ms = until.map(Timestamp::as_millis);
         view.ver += 1;
         let Some(agent) = self.agent_mut(tenant, name) else { return };
         let wrapup = Wrapup { view: view.clone(), queue, started: now, until, extensions: 0, talked };
         agent.task = Task::Wrapup(Box::new(wrapup));
-        self.timers.set(Timer::Agent(tenant.clone(), name.clone(), AgentTimer::Wrapup), until);
+        if let Some(until) = until {
+            self.timers.set(Timer::Agent(tenant.clone(), name.clone(), AgentTimer::Wrapup), until);
+        }
         self.set_agent_state(now, tenant, name, AgentState::Wrapup, None);
         self.desk(tenant, name, Event::WrapupStarted(Box::new(view)));
     }
@@ -48,6 +57,9 @@ impl Engine {
         if wrapup.view.call_id != call {
             return Err(not_yours("This call's wrap-up is over."));
         }
+        let Some(until) = wrapup.until else {
+            return Err(wrong_state("This wrap-up lasts until you finish it."));
+        };
         if wrapup.extensions >= WRAPUP_EXTENSIONS_MAX {
             return Err(wrong_state("The wrap-up was extended as often as may be: finish it."));
         }
@@ -56,10 +68,11 @@ impl Engine {
         let Some(agent) = self.agent_mut(tenant, name) else { return Err(no_agent()) };
         let Task::Wrapup(wrapup) = &mut agent.task else { return Ok(()) };
         wrapup.extensions += 1;
-        wrapup.until = wrapup.until + more;
-        wrapup.view.wrapup_until_ms = Some(wrapup.until.as_millis());
+        let until = until + more;
+        wrapup.until = Some(until);
+        wrapup.view.wrapup_until_ms = Some(until.as_millis());
         wrapup.view.ver += 1;
-        let (until, view) = (wrapup.until, wrapup.view.clone());
+        let view = wrapup.view.clone();
         self.timers.set(Timer::Agent(tenant.clone(), name.clone(), AgentTimer::Wrapup), until);
         self.desk(tenant, name, Event::WrapupStarted(Box::new(view)));
         Ok(())

@@ -31,6 +31,7 @@ impl Engine {
     }
 
     fn update_hold(&mut self, now: Timestamp, id: CallId) {
+        self.join(id);
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (customer, tenant) = (call.customer.id, call.tenant.clone());
         let Some(talking) = call.talking_mut() else { return };

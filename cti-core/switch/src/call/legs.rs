@@ -170,26 +170,44 @@ impl Engine {
 
     pub(crate) fn leg_digit(&mut self, now: Timestamp, leg: LegId, digit: char) {
         if let Some((id, Party::Customer)) = self.party_of(leg) {
-            self.menu_digit(now, id, digit);
+            self.caller_digit(now, id, digit);
+        }
+    }
+
+    fn caller_digit(&mut self, now: Timestamp, id: CallId, digit: char) {
+        match self.calls.get(&id).map(|call| &call.stage) {
+            Some(Stage::Menu(_)) => self.menu_digit(now, id, digit),
+            Some(Stage::Waiting(_)) => self.waiting_digit(now, id, digit),
+            Some(Stage::Answering(_) | Stage::Goodbye { .. } | Stage::Talking(_)) | None => {}
         }
     }
 
     pub(crate) fn info_digit(&mut self, now: Timestamp, session: SessionId, digit: char) {
         if let Some((id, Party::Customer)) = self.sessions.get(&session).copied() {
-            self.menu_digit(now, id, digit);
+            self.caller_digit(now, id, digit);
         }
     }
 
     pub(crate) fn leg_played(&mut self, now: Timestamp, leg: LegId, play: PlayId) {
-        let Some((id, Party::Customer)) = self.party_of(leg) else { return };
+        let Some((id, party)) = self.party_of(leg) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
+        if party == Party::Agent {
+            if call.talking().is_some_and(|talking| talking.whisper == Some(play)) {
+                self.join(id);
+            }
+            return;
+        }
         if call.playing.as_ref().is_none_or(|playing| playing.id != play) {
             return;
         }
         call.playing = None;
         match &call.stage {
             Stage::Menu(_) => self.menu_played(now, id),
-            Stage::Waiting(_) => self.play_music(id),
+            Stage::Waiting(_) => {
+                if !self.say_comfort(id) {
+                    self.play_music(id);
+                }
+            }
             Stage::Goodbye { .. } => self.goodbye_over(now, id),
             Stage::Answering(_) | Stage::Talking(_) => {}
         }

@@ -11,6 +11,8 @@ mod offering;
 mod scripts;
 mod talking;
 mod waiting;
+mod while_waiting;
+mod whisper;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use cti_sip::SessionId;
 use ivr_scripts::Walk;
 
 use crate::config::{AnswerWhen, Route};
-use crate::desk::{CallState, CallerRecords, OfferCreated, Pop};
+use crate::desk::{CallState, CallerRecords, Candidate, OfferCreated, Pop};
 use crate::fact::{LegRecord, SegmentKind, SegmentRecord};
 use crate::input::CommandId;
 use crate::limits::SEGMENTS_MAX;
@@ -108,8 +110,28 @@ pub(crate) struct Waiting {
     pub entered: Timestamp,
     /// What the script asked for beyond the queue's own.
     pub wish: Wish,
+    /// What the records know decides on whom is asked first: they have a moment for it, and the caller stands in no line yet.
+    #[serde(default)]
+    pub entering: bool,
+    /// The comfort message that is due next, and one that came while something else was said.
+    #[serde(default)]
+    pub comfort_next: Option<usize>,
+    #[serde(default)]
+    pub comfort: Option<usize>,
+    /// The wait as it was estimated when the caller began to wait.
+    #[serde(default)]
+    pub estimate: Option<Estimated>,
     /// The agents who are being offered it, at most `RING_ALL_MAX`; all at once, and the first to answer has it.
     pub offers: Vec<Offer>,
+}
+
+/// An estimate, to be held against what comes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Estimated {
+    pub at: Timestamp,
+    pub wait: Duration,
+    pub naive: Duration,
+    pub estimator: String,
 }
 
 /// What a caller asks of a queue beyond its own rules.
@@ -148,6 +170,8 @@ pub(crate) struct Shown {
     pub ring_until_ms: u64,
     pub can_accept: bool,
     pub wait_ms: u64,
+    #[serde(default)]
+    pub auto_answer: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,6 +200,9 @@ pub(crate) struct Talking {
     pub hold: Duration,
     pub muted: bool,
     pub recording: bool,
+    /// What the agent hears before the caller is joined.
+    #[serde(default)]
+    pub whisper: Option<PlayId>,
 }
 
 /// One side's dialog and media.
@@ -325,14 +352,23 @@ impl Call {
     }
 
     /// The one customer that matched, if exactly one did.
-    pub(crate) fn customer_id(&self) -> Option<String> {
+    pub(crate) fn customer(&self) -> Option<&Candidate> {
         match &self.records {
             Records::Known(known) => match known.candidates.as_slice() {
-                [only] => Some(only.customer_id.clone()),
+                [only] => Some(only),
                 _ => None,
             },
             Records::Asked(_) | Records::Unknown => None,
         }
+    }
+
+    pub(crate) fn customer_id(&self) -> Option<String> {
+        Some(self.customer()?.customer_id.clone())
+    }
+
+    /// The script's variable `value`, else the customer's own class.
+    pub(crate) fn value_class(&self) -> Option<String> {
+        self.vars.get("value").cloned().or_else(|| self.customer()?.value_class.clone())
     }
 
     /// What the desk paints. Records, path and variables are the call's own, and are kept once.
@@ -361,14 +397,14 @@ impl Call {
     /// The frame of this offer, once it is shown.
     pub(crate) fn frame(&self, offer: &Offer) -> Option<Box<OfferCreated>> {
         let waiting = self.waiting()?;
-        let Shown { case_kind, ring_until_ms, can_accept, wait_ms } = offer.shown.as_ref()?;
+        let Shown { case_kind, ring_until_ms, can_accept, wait_ms, auto_answer } = offer.shown.as_ref()?;
         Some(Box::new(OfferCreated {
             offer_id: offer.id,
             call_id: self.id,
             queue: waiting.queue.clone(),
             case_kind: case_kind.clone(),
             ring_until_ms: *ring_until_ms,
-            auto_answer: false,
+            auto_answer: *auto_answer,
             can_accept: *can_accept,
             pop: self.pop(*wait_ms),
         }))
@@ -388,6 +424,11 @@ impl Offer {
             accepted: false,
             accept: None,
         }
+    }
+
+    /// Whether the phone is asked to answer without the agent.
+    pub(crate) fn answers_by_itself(&self) -> bool {
+        self.shown.as_ref().is_some_and(|shown| shown.auto_answer)
     }
 
     pub(crate) fn session(&self) -> Option<SessionId> {

@@ -33,6 +33,8 @@ impl Engine {
         let misses_max = self.queue_of(call).map_or(1, |queue| queue.decl.misses_max);
         // The caller first: among the free agents those who missed come last for this call.
         self.tell_offers_ended(now, &tenant, id, agents, true);
+        // A limit that passes the caller on to another queue does so before these agents look for a caller there.
+        self.run_acd(now);
         for agent in agents {
             self.agent_missed(now, &tenant, agent, how, misses_max);
         }

@@ -14,11 +14,15 @@ use crate::effect::Effect;
 use crate::engine::{Engine, OpenLeg, Party};
 use crate::fact::{Fact, OfferEnd, SegmentKind};
 use crate::input::CommandId;
-use crate::limits::{OFFER_SHOWN_WAIT, RECORDS_PAUSE};
+use crate::limits::{EXTRA_PHONES_PART, OFFER_SHOWN_WAIT, RECORDS_PAUSE};
 use crate::timer::{CallTimer, Timer};
 
 /// Carries the call's id to the phone, so that a desk beside it can tell calls apart.
 const CALL_HEADER: &str = "X-Zongji-Call";
+
+/// How phones are asked to answer by themselves: each maker listens to one of the two.
+const AUTO_ANSWER: [(&str, &str); 2] =
+    [("Call-Info", "<sip:zongji>;answer-after=0"), ("Alert-Info", "<http://zongji>;info=alert-autoanswer;delay=0")];
 
 impl Engine {
     /// What the records know of a caller came.
@@ -41,6 +45,9 @@ impl Engine {
         if call.offers().iter().any(|offer| offer.step == OfferStep::Records) {
             self.timers.cancel(&Timer::Call(id, CallTimer::RecordsWait));
             self.send_offers(now, id);
+        } else if call.waiting().is_some_and(|waiting| waiting.entering) {
+            self.timers.cancel(&Timer::Call(id, CallTimer::RecordsWait));
+            self.enter_acd(now, id);
         } else {
             self.send_late_pop(id);
         }
@@ -64,13 +71,18 @@ impl Engine {
     /// The records did not answer in time: the offer goes out without them, and the next ones do not wait for a while.
     pub(crate) fn records_late(&mut self, now: Timestamp, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
-        if !call.offers().iter().any(|offer| offer.step == OfferStep::Records) {
+        let is_entering = call.waiting().is_some_and(|waiting| waiting.entering);
+        if !is_entering && !call.offers().iter().any(|offer| offer.step == OfferStep::Records) {
             return;
         }
         if let Some(state) = self.tenants.get_mut(&call.tenant) {
             state.records_pause_until = state.records_pause_until.max(now + RECORDS_PAUSE);
         }
-        self.send_offers(now, id);
+        if is_entering {
+            self.enter_acd(now, id);
+        } else {
+            self.send_offers(now, id);
+        }
     }
 
     /// The frame goes to each agent's desk, whole; the phone follows when it is shown.
@@ -98,6 +110,7 @@ impl Engine {
             ring_until_ms: ring_until.as_millis(),
             can_accept: !known.answers_by_hand,
             wait_ms: call.wait_ms(now),
+            auto_answer: decl.auto_answer,
         };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(offer) = call.offer_mut(offer_id) else { return };
@@ -149,9 +162,13 @@ impl Engine {
             self.offer_over(now, id, offer_id, OfferEnd::Failed, "unreachable");
             return;
         };
-        // A call keeps one leg for an agent; who rings beside that one takes none that another call may need.
-        let kept = if is_extra { self.calls.len() } else { 0 };
-        let has_room = self.legs.len() + kept < self.config.legs_max.min(self.ports.capacity());
+        // Phones beside a call's first leave other calls, and those to come, their legs.
+        let legs_max = self.config.legs_max.min(self.ports.capacity());
+        let has_room = if is_extra {
+            self.legs.len() + self.calls.len() < legs_max / EXTRA_PHONES_PART
+        } else {
+            self.legs.len() < self.config.legs_max
+        };
         let Some(port) = (if has_room { self.ports.take(now) } else { None }) else {
             self.offer_without_port(now, id, offer_id);
             return;
@@ -161,12 +178,16 @@ impl Engine {
         let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1 };
         let Some(call) = self.calls.get(&id) else { return };
         let codec = call.customer.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
+        let mut headers = vec![(CALL_HEADER.to_owned(), id.to_string())];
+        if call.offer(offer_id).is_some_and(Offer::answers_by_itself) {
+            headers.extend(AUTO_ANSWER.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         let request = InviteRequest {
             target,
             from_display: None,
             from_user: call.from.expose().clone(),
             offer: sdp::offer(&local, codec, Direction::SendRecv),
-            headers: vec![(CALL_HEADER.to_owned(), id.to_string())],
+            headers,
             credentials: None,
         };
         self.legs.insert(leg_id, OpenLeg { call: id, port, closing: false });
@@ -206,10 +227,12 @@ impl Engine {
         let Some(offer) = call.offers_mut().iter_mut().find(|offer| offer.session() == Some(session)) else { return };
         let (agent, offer_id) = (offer.agent.clone(), offer.id);
         let (accepted, accept) = (std::mem::take(&mut offer.accepted), offer.accept.take());
-        if code == 180 && !std::mem::replace(&mut offer.rings, true) {
+        let begins_to_ring = code == 180 && !std::mem::replace(&mut offer.rings, true);
+        let by_itself = begins_to_ring && offer.answers_by_itself();
+        if begins_to_ring {
             self.desk(&tenant, &agent, Event::CallRinging { offer_id, call_id: id });
         }
-        if accepted {
+        if accepted || by_itself {
             let result = self.make_phone_answer(now, id, session);
             if let Some(command) = accept {
                 self.effect(Effect::Reply { id: command, result });

@@ -51,7 +51,7 @@ impl Engine {
         call.end_ringing(now, Some(SegmentKind::Talk));
         let Some(waiting) = call.waiting_mut() else { return };
         let Some(offer) = waiting.offers.pop() else { return };
-        let (queue, entered) = (waiting.queue.clone(), waiting.entered);
+        let (queue, entered, estimate) = (waiting.queue.clone(), waiting.entered, waiting.estimate.take());
         let Some(leg) = offer.leg else { return };
         self.offers.remove(&offer.id);
         let (agent, agent_leg, media) = (offer.agent.clone(), leg.id, leg.media.clone());
@@ -75,6 +75,7 @@ impl Engine {
                 hold: Duration::ZERO,
                 muted: false,
                 recording: false,
+                whisper: None,
             }));
         }
         self.timers.cancel_call(id);
@@ -93,12 +94,15 @@ impl Engine {
         self.fact(Fact::OfferEnded { tenant: tenant.clone(), call: id, offer: offer.id, agent: agent.clone(), how });
         self.fact(Fact::Answered { tenant: tenant.clone(), call: id, agent: agent.clone() });
         self.measure(Measure::QueueWait { seconds: wait.as_secs_f64() });
+        self.measure_estimate(now, estimate);
         self.answer_caller(now, id);
         if let Some(media) = media {
             self.media(id, MediaCommand::Connect { leg: agent_leg, media });
         }
-        self.media(id, MediaCommand::Stop { leg: customer });
-        self.media(id, MediaCommand::Bridge { a: customer, b: agent_leg });
+        if !decl.as_ref().is_some_and(|decl| self.whisper(now, id, decl)) {
+            self.media(id, MediaCommand::Stop { leg: customer });
+            self.media(id, MediaCommand::Bridge { a: customer, b: agent_leg });
+        }
         if decl.is_some_and(|decl| decl.record) {
             self.start_recording(now, id);
         }
@@ -178,8 +182,10 @@ impl Engine {
 
     /// Whether the call's ring timer or any other of its waiting still runs: for the invariants.
     pub(crate) fn has_waiting_timer(&self, id: CallId) -> bool {
-        self.timers
-            .iter()
-            .any(|timer| matches!(timer, Timer::Call(call, kind) if *call == id && *kind != CallTimer::Stats))
+        self.timers.iter().any(|timer| matches!(timer, Timer::Call(call, kind) if *call == id && !of_talking(*kind)))
     }
+}
+
+const fn of_talking(kind: CallTimer) -> bool {
+    matches!(kind, CallTimer::Whisper | CallTimer::Stats)
 }

@@ -1,17 +1,15 @@
-//! The caller waits in a queue: place, music, announcements, and the limits that end the wait.
+//! The caller waits in a queue: the place, the rules by which others are asked first, and the limits that end the wait.
 
-use std::time::Duration;
-
+use cti_acd::limits::RELATED_MAX;
 use cti_acd::{Entered, Entry, Left, LimitKind};
 use cti_base::{AgentName, CallId, QueueName, Timestamp};
-use cti_media::{Audio, PromptRef};
-use ivr_scripts::announce;
 
-use super::{Call, Stage, Waiting, Wish};
-use crate::config::{AnswerWhen, QueueDecl, Target, Tenant, When};
+use super::{Call, Records, Stage, Waiting, Wish};
+use crate::config::{AnswerWhen, QueueDecl, StickyBy, Target, Tenant, When};
+use crate::desk::Candidate;
 use crate::engine::Engine;
 use crate::fact::{Fact, Outcome, SegmentKind};
-use crate::limits::OVERFLOWS_MAX;
+use crate::limits::{OVERFLOWS_MAX, RECORDS_WAIT};
 use crate::timer::{CallTimer, Timer};
 
 /// The cause of a call that was passed on to busy.
@@ -32,21 +30,40 @@ impl Engine {
         queue.stats.add_offered(day);
         let priority = queue.decl.priority.saturating_add(wish.priority);
         let passed_on = closed_to(&queue.decl, &state.tenant, now);
-        let (tenant, answer_when) = (call.tenant.clone(), call.answer_when);
+        let tenant = call.tenant.clone();
         self.fact(Fact::Queued { tenant, call: id, queue: name.clone(), priority });
         if let Some((to, cause)) = passed_on {
             self.overflow(now, id, cause, wish, Some(to));
             return;
         }
-        match answer_when {
-            AnswerWhen::Entry => self.answer_caller(now, id),
-            AnswerWhen::Agent => self.ring_caller(now, id),
-        }
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.segment(now, Some(SegmentKind::Queue));
         call.stage_since = now;
-        call.stage = Stage::Waiting(Box::new(Waiting { queue: name.clone(), entered: now, wish, offers: Vec::new() }));
-        self.enter_acd(now, id);
+        let (queue, offers) = (name.clone(), Vec::new());
+        let waiting = Waiting {
+            queue,
+            entered: now,
+            wish,
+            entering: true,
+            comfort_next: None,
+            comfort: None,
+            estimate: None,
+            offers,
+        };
+        call.stage = Stage::Waiting(Box::new(waiting));
+        match self.records_wanted_until(now, id) {
+            Some(until) => self.timers.set(Timer::Call(id, CallTimer::RecordsWait), until),
+            None => self.enter_acd(now, id),
+        }
+    }
+
+    /// How long the records, which are being asked, may still take to say whom the queue's rules prefer.
+    fn records_wanted_until(&self, now: Timestamp, id: CallId) -> Option<Timestamp> {
+        let call = self.calls.get(&id)?;
+        let Records::Asked(at) = call.records else { return None };
+        let paused = self.tenants.get(&call.tenant)?.records_pause_until > now;
+        let until = at + RECORDS_WAIT;
+        (!paused && until > now && self.queue_of(call)?.decl.asks_records()).then_some(until)
     }
 
     /// The caller waits for this agent alone, by the rules of the first queue that the agent serves.
@@ -59,8 +76,20 @@ impl Engine {
         }
     }
 
+    /// The caller hears that somebody is there.
+    fn take_in(&mut self, now: Timestamp, id: CallId) {
+        match self.calls.get(&id).map(|call| call.answer_when) {
+            Some(AnswerWhen::Entry) => self.answer_caller(now, id),
+            Some(AnswerWhen::Agent) => self.ring_caller(now, id),
+            None => {}
+        }
+    }
+
     /// Into the line; out of it again at once where one of the queue's limits says so.
-    fn enter_acd(&mut self, now: Timestamp, id: CallId) {
+    pub(crate) fn enter_acd(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(waiting) = call.waiting_mut() else { return };
+        waiting.entering = false;
         let Some(call) = self.calls.get(&id) else { return };
         let Some(waiting) = call.waiting() else { return };
         let (tenant, queue) = (call.tenant.clone(), waiting.queue.clone());
@@ -68,12 +97,20 @@ impl Engine {
         entry.priority = waiting.wish.priority;
         entry.requires = waiting.wish.requires.clone();
         entry.direct = waiting.wish.agent.clone();
+        entry.value = call.value_class();
+        if let (Some(customer), Some(queue)) = (call.customer(), self.queue_of(call)) {
+            entry.prefer = queue.decl.sticky.and_then(|sticky| preferred(customer, sticky.by));
+            entry.related = related(customer);
+        }
         let Some(acd) = self.acd_mut(&tenant) else { return };
         match acd.enter(now, id, entry) {
-            Entered::Waiting => self.entered.push_back(id),
+            Entered::Waiting => {
+                self.take_in(now, id);
+                self.entered.push_back(id);
+            }
             Entered::Overflow { rule, why } => self.limit_reached(now, id, rule, why),
-            Entered::NoSuchQueue => self.say_goodbye(now, id, "queue_removed"),
-            Entered::NoSuchAgent => self.say_goodbye(now, id, "agent_removed"),
+            Entered::NoSuchQueue => self.limit_reached(now, id, None, LimitKind::Gone),
+            Entered::NoSuchAgent => self.limit_reached(now, id, None, LimitKind::Gone),
         }
     }
 
@@ -98,6 +135,9 @@ impl Engine {
             LimitKind::Gone => "queue_removed",
         };
         let to = to.cloned();
+        if to != Some(Target::Busy) {
+            self.take_in(now, id);
+        }
         self.overflow_waiting(now, id, cause, to);
     }
 
@@ -143,62 +183,31 @@ impl Engine {
             self.withdraw_offers(now, id, "moved_on");
         }
         self.leave_acd(now, id, Left::Moved);
-        self.timers.cancel(&Timer::Call(id, CallTimer::Announce));
-    }
-
-    /// What the caller hears on entering: welcome, and where nobody rings yet, position and wait; then music.
-    pub(crate) fn welcome(&mut self, now: Timestamp, id: CallId) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.is_accepted()) else { return };
-        let Some(waiting) = call.waiting() else { return };
-        let mut prompts = vec!["queue_welcome"];
-        if waiting.offers.is_empty() {
-            prompts.extend(self.announcement(now, id));
-        }
-        self.play_prompts(id, prompts.into_iter());
-        self.set_announce_timer(now, id);
-    }
-
-    pub(crate) fn announce_due(&mut self, now: Timestamp, id: CallId) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.is_accepted()) else { return };
-        // A caller whose agent rings needs no figure.
-        if call.waiting().is_some_and(|waiting| waiting.offers.is_empty()) {
-            let prompts = self.announcement(now, id);
-            if !prompts.is_empty() {
-                self.play_prompts(id, prompts.into_iter());
-            }
-        }
-        self.set_announce_timer(now, id);
-    }
-
-    fn set_announce_timer(&mut self, now: Timestamp, id: CallId) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.waiting().is_some()) else { return };
-        let every_s = self.queue_of(call).map_or(0, |queue| queue.decl.announce.every_s);
-        if every_s > 0 {
-            self.timers.set(Timer::Call(id, CallTimer::Announce), now + Duration::from_secs(u64::from(every_s)));
+        for kind in [CallTimer::Announce, CallTimer::Comfort, CallTimer::RecordsWait] {
+            self.timers.cancel(&Timer::Call(id, kind));
         }
     }
+}
 
-    /// Position and estimated wait, as the queue announces them.
-    fn announcement(&self, now: Timestamp, id: CallId) -> Vec<&'static str> {
-        let Some(call) = self.calls.get(&id) else { return Vec::new() };
-        let (Some(queue), Some(acd)) = (self.queue_of(call), self.acd_of(&call.tenant)) else { return Vec::new() };
-        let mut prompts = Vec::new();
-        if let Some(position) = acd.position(id).filter(|_| queue.decl.announce.position) {
-            prompts.extend(announce::position(&call.locale, u32::try_from(position).unwrap_or(u32::MAX)));
-        }
-        if let Some(estimate) = acd.estimate(now, id).filter(|_| queue.decl.announce.wait) {
-            prompts.extend(announce::wait(&call.locale, estimate.wait));
-        }
-        prompts
-    }
+/// Who the customer's calls go to first.
+fn preferred(customer: &Candidate, by: StickyBy) -> Option<AgentName> {
+    let name = match by {
+        StickyBy::LastAgent => customer.last_agent.as_deref(),
+        StickyBy::CaseOwner => customer.open_cases.iter().find_map(|case| case.owner.as_deref()),
+    };
+    name.map(AgentName::from)
+}
 
-    /// The queue's music, until something else plays.
-    pub(crate) fn play_music(&mut self, id: CallId) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let name = self.queue_of(call).map_or("default", |queue| queue.decl.music.as_str());
-        let music = Audio::Prompt(PromptRef(format!("music/{name}").into()));
-        self.play(id, vec![music], true);
+/// Agents who know the customer, the last one first; each once.
+fn related(customer: &Candidate) -> Vec<AgentName> {
+    let owners = customer.open_cases.iter().filter_map(|case| case.owner.as_deref());
+    let mut names: Vec<AgentName> = Vec::new();
+    for name in customer.last_agent.as_deref().into_iter().chain(owners).map(AgentName::from) {
+        if names.len() < RELATED_MAX && !names.contains(&name) {
+            names.push(name);
+        }
     }
+    names
 }
 
 /// The first rule by which the queue takes nobody in at this moment: emergency, or outside the hours.

@@ -1,6 +1,6 @@
 //! The tenant's file as the ACD reads it.
 
-use cti_acd::{AgentRules, OverflowRule, QueueRules, Rules};
+use cti_acd::{AgentRules, OverflowRule, QueueRules, Rules, Strategy};
 
 use super::{Overflow, QueueDecl, Target, TenantDoc, When};
 use crate::limits::RING_ALL_MAX;
@@ -50,6 +50,12 @@ impl QueueDecl {
     /// The rule that the ACD knows by this number.
     pub(crate) fn overflow_rule(&self, rule: usize) -> Option<&Overflow> {
         self.overflow.iter().filter(|overflow| overflow.when.of_acd().is_some()).nth(rule)
+    }
+
+    /// Whether what the records know of a caller decides on whom is asked first, or on the caller's place.
+    pub(crate) fn asks_records(&self) -> bool {
+        let asks_related = self.strategy == Strategy::Scored && self.weights.relationship > 0.0;
+        self.sticky.is_some() || asks_related || !self.order.value_points.is_empty()
     }
 
     /// Where a full queue passes callers on to, and one that is no longer declared: as the length or the time would.

@@ -36,8 +36,10 @@ fn busy_world(calls: usize) -> World {
             title: "冷启动困难".into(),
             status: "open".into(),
             opened_ms: 1,
+            owner: None,
         }],
         last_contacts: Vec::new(),
+        last_agent: None,
     };
     let records = CallerRecords { candidates: vec![candidate], from_memory: false };
     let settings = Settings { records, legs_max: 10_000, ..Settings::default() };

@@ -1,17 +1,24 @@
 //! The engine as its users meet it: real SIP bytes, simulated phones, workers, records and desks; time moved by hand.
 
+mod after_calls;
 mod bad_input;
 mod changes;
 mod figures;
 mod flow;
 mod late_offer;
 mod menu;
+mod overflow;
 mod presence;
 mod queueing;
 mod recovery;
+mod ring_all;
 mod ringing;
+mod sticky;
 mod storm;
 mod talking;
+mod tenant_file;
+mod while_waiting;
+mod whisper;
 
 use std::net::SocketAddr;
 use std::time::Duration;

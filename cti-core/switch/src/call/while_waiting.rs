@@ -1,0 +1,162 @@
+//! What a waiting caller hears and does: music, place and wait, comfort messages, keys.
+
+use std::time::Duration;
+
+use cti_base::{CallId, Timestamp};
+use cti_media::{Audio, PromptRef};
+use ivr_scripts::announce;
+
+use super::Estimated;
+use crate::config::{Comfort, KeyAction};
+use crate::effect::Measure;
+use crate::engine::Engine;
+use crate::timer::{CallTimer, Timer};
+
+impl Engine {
+    /// What the caller hears on entering: welcome, and where nobody rings yet, position and wait; then music.
+    pub(crate) fn welcome(&mut self, now: Timestamp, id: CallId) {
+        self.note_estimate(now, id);
+        let Some(call) = self.calls.get(&id).filter(|call| call.is_accepted()) else { return };
+        let Some(waiting) = call.waiting() else { return };
+        let mut prompts = vec!["queue_welcome"];
+        if waiting.offers.is_empty() {
+            prompts.extend(self.announcement(now, id));
+        }
+        self.play_prompts(id, prompts.into_iter());
+        self.set_announce_timer(now, id);
+        self.set_comfort_timer(now, id);
+    }
+
+    /// Keeps what the wait was estimated at, for a caller who is not offered to anybody yet.
+    fn note_estimate(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get(&id).filter(|call| !call.is_offered()) else { return };
+        let estimate = self.acd_of(&call.tenant).and_then(|acd| acd.estimate(now, id));
+        let (Some(estimate), Some(call)) = (estimate, self.calls.get_mut(&id)) else { return };
+        if let Some(waiting) = call.waiting_mut() {
+            let (wait, naive, estimator) = (estimate.wait, estimate.naive, estimate.estimator.to_owned());
+            waiting.estimate = Some(Estimated { at: now, wait, naive, estimator });
+        }
+    }
+
+    /// How far the estimate was from what came, now that the caller is answered.
+    pub(crate) fn measure_estimate(&mut self, now: Timestamp, estimate: Option<Estimated>) {
+        let Some(Estimated { at, wait, naive, estimator }) = estimate else { return };
+        let waited = now.since(at);
+        for (estimator, told) in [(estimator, wait), ("naive".to_owned(), naive)] {
+            let seconds = told.abs_diff(waited).as_secs_f64();
+            self.measure(Measure::EstimateError { estimator, seconds });
+        }
+    }
+
+    pub(crate) fn announce_due(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.is_accepted()) else { return };
+        // A caller whose agent rings needs no figure.
+        if call.waiting().is_some_and(|waiting| waiting.offers.is_empty()) {
+            let prompts = self.announcement(now, id);
+            if !prompts.is_empty() {
+                self.play_prompts(id, prompts.into_iter());
+            }
+        }
+        self.set_announce_timer(now, id);
+    }
+
+    fn set_announce_timer(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get(&id).filter(|call| call.waiting().is_some()) else { return };
+        let every_s = self.queue_of(call).map_or(0, |queue| queue.decl.announce.every_s);
+        if every_s > 0 {
+            self.timers.set(Timer::Call(id, CallTimer::Announce), now + Duration::from_secs(u64::from(every_s)));
+        }
+    }
+
+    /// Position and estimated wait, as the queue announces them.
+    fn announcement(&self, now: Timestamp, id: CallId) -> Vec<&'static str> {
+        let Some(call) = self.calls.get(&id) else { return Vec::new() };
+        let (Some(queue), Some(acd)) = (self.queue_of(call), self.acd_of(&call.tenant)) else { return Vec::new() };
+        let mut prompts = Vec::new();
+        if let Some(position) = acd.position(id).filter(|_| queue.decl.announce.position) {
+            prompts.extend(announce::position(&call.locale, u32::try_from(position).unwrap_or(u32::MAX)));
+        }
+        if let Some(estimate) = acd.estimate(now, id).filter(|_| queue.decl.announce.wait) {
+            prompts.extend(announce::wait(&call.locale, estimate.wait));
+        }
+        prompts
+    }
+
+    /// The queue's music, until something else plays.
+    pub(crate) fn play_music(&mut self, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let name = self.queue_of(call).map_or("default", |queue| queue.decl.music.as_str());
+        let music = Audio::Prompt(PromptRef(format!("music/{name}").into()));
+        self.play(id, vec![music], true);
+    }
+
+    /// A key during the wait: the caller goes where the queue says, and keeps the place for the next queue.
+    pub(crate) fn waiting_digit(&mut self, now: Timestamp, id: CallId, digit: char) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(KeyAction { ivr: Some(ivr), node, .. }) = self.key_of(call, digit).cloned() else { return };
+        self.leave_queue(now, id);
+        self.enter_menu(now, id, &ivr, node);
+    }
+
+    /// What the key does for this caller, who waits.
+    pub(crate) fn key_of(&self, call: &super::Call, digit: char) -> Option<&KeyAction> {
+        call.waiting()?;
+        self.queue_of(call)?.decl.keys.get(&digit)
+    }
+
+    /// A comfort message is due. It does not cut off what is being said; a caller whose agent rings needs none.
+    pub(crate) fn comfort_due(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let (is_offered, is_busy) = (call.is_offered(), call.playing.is_some());
+        let Some(waiting) = call.waiting_mut() else { return };
+        let due = waiting.comfort_next.take();
+        waiting.comfort = due.filter(|_| !is_offered);
+        if !is_busy {
+            self.say_comfort(id);
+        }
+        self.set_comfort_timer(now, id);
+    }
+
+    /// The comfort message that waits to be said; whether there was one.
+    pub(crate) fn say_comfort(&mut self, id: CallId) -> bool {
+        let waiting = self.calls.get_mut(&id).and_then(|call| call.waiting_mut());
+        let Some(number) = waiting.and_then(|waiting| waiting.comfort.take()) else { return false };
+        let queue = self.calls.get(&id).filter(|call| !call.is_offered()).and_then(|call| self.queue_of(call));
+        let prompts = queue.and_then(|queue| queue.decl.comfort.get(number)).map(|comfort| comfort.prompts.clone());
+        let Some(prompts) = prompts else { return false };
+        self.play_prompts(id, prompts.iter().map(String::as_str));
+        true
+    }
+
+    fn set_comfort_timer(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let (Some(waiting), Some(queue)) = (call.waiting(), self.queue_of(call)) else { return };
+        let (entered, waited) = (waiting.entered, now.since(waiting.entered));
+        let comforts = queue.decl.comfort.iter().enumerate();
+        let next = comforts.filter_map(|(number, comfort)| Some((comfort.next_after(waited)?, number))).min();
+        if let Some(waiting) = self.calls.get_mut(&id).and_then(|call| call.waiting_mut()) {
+            waiting.comfort_next = next.map(|(_, number)| number);
+        }
+        if let Some((after, _)) = next {
+            self.timers.set(Timer::Call(id, CallTimer::Comfort), entered + after);
+        }
+    }
+}
+
+impl Comfort {
+    fn times(&self) -> (Duration, Option<Duration>) {
+        let seconds = |s: u32| Duration::from_secs(u64::from(s));
+        (seconds(self.after_s), self.every_s.map(seconds))
+    }
+
+    /// When it is next to be said, counted from entering.
+    fn next_after(&self, waited: Duration) -> Option<Duration> {
+        let (after, every) = self.times();
+        if waited < after {
+            return Some(after);
+        }
+        let every = every?;
+        let rounds = (waited - after).as_micros() / every.as_micros() + 1;
+        Some(after + every * u32::try_from(rounds).ok()?)
+    }
+}
