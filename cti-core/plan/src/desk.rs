@@ -96,17 +96,27 @@ impl Desks {
         self.desks[desk].1 == Desk::Rings(id)
     }
 
-    pub(crate) fn time(&self) -> AgentTime {
-        AgentTime { busy: Duration::from_micros(self.busy_us), staffed: Duration::from_micros(self.staffed_us) }
+    /// The running stretch included.
+    pub(crate) fn time(&self, now: Timestamp) -> AgentTime {
+        let passed = self.passed(now);
+        AgentTime {
+            busy: Duration::from_micros(self.busy_us + self.busy * passed),
+            staffed: Duration::from_micros(self.staffed_us + self.staffed * passed),
+        }
     }
 
     /// Up to now, as it was.
     fn measure(&mut self, now: Timestamp) {
-        let (from, to) = self.counted;
-        let passed = now.min(to).since(self.measured.max(from)).as_micros() as u64;
+        let passed = self.passed(now);
         self.busy_us += self.busy * passed;
         self.staffed_us += self.staffed * passed;
         self.measured = now;
+    }
+
+    /// Microseconds of the counted time since the last change.
+    fn passed(&self, now: Timestamp) -> u64 {
+        let (from, to) = self.counted;
+        now.min(to).since(self.measured.max(from)).as_micros() as u64
     }
 }
 

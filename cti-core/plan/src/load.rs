@@ -15,6 +15,8 @@ const ENTRIES_MAX: usize = 1_000;
 /// Calls an hour of one stream.
 const PER_HOUR_MAX: f64 = 1e7;
 const DAY_S: u32 = 86_400;
+/// A week: any queue has forgotten how it began.
+const WARM_UP_MAX_S: u32 = 7 * DAY_S;
 
 /// The whole file. Unknown keys are errors.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -167,6 +169,10 @@ impl Check<'_> {
         if u64::from(load.ring_timeout_s) > DRAWN_MAX.as_secs() || load.ring_timeout_s == 0 {
             self.fault(vec![key("ring_timeout_s")], format!("{} is not from 1 to 86400 seconds", load.ring_timeout_s));
         }
+        if load.warm_up_s > WARM_UP_MAX_S {
+            let message = format!("{} is not from 0 to {WARM_UP_MAX_S} seconds", load.warm_up_s);
+            self.fault(vec![key("warm_up_s")], message);
+        }
         self.draw(vec![key("ring")], &load.ring);
     }
 
@@ -307,6 +313,7 @@ mod tests {
         check(&right.replace("per_hour = 60", ""), "needs `per_hour` or `profile`");
         check(&right.replace("60 }", "-6 }"), "arrivals.0.talk: -6 is not from 0 to 86400 seconds");
         check(&right.replace("per_hour = 60", "per_hour = -1"), "arrivals.0.per_hour: -1 is not from 0");
+        check(&format!("warm_up_s = 700000\n{right}"), "warm_up_s: 700000 is not from 0");
         check(&format!("miss = 1.0\n{right}"), "miss: nobody would ever answer");
         check(&format!("{right}[[staff]]\nagents = [\"1\", \"9\"]\n"), "staff.0.agents.1: there is no agent `9`");
         check(&format!("{right}[[staff]]\ncount = 4\n"), "staff.0.count: the tenant has 3 agents");

@@ -184,7 +184,7 @@ impl<'a> Simulation<'a> {
     }
 
     pub fn agent_time(&self) -> AgentTime {
-        self.desks.time()
+        self.desks.time(self.now)
     }
 
     pub fn into_trace(self) -> Option<Trace> {
