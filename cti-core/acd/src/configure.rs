@@ -98,8 +98,13 @@ impl Acd {
         for name in acd.rules.clone().agents.keys() {
             acd.enlist(name);
         }
+        let forecasts: Vec<_> = acd.queues.iter().map(|(ix, queue)| (ix, queue.forecast)).collect();
         for waiter in saved.waiters {
             acd.add_waiter(waiter);
+        }
+        // Standing in line again is not the beginning of a wait.
+        for (ix, forecast) in forecasts {
+            acd.queues[ix].forecast = forecast;
         }
         let free: Vec<Ix<Agent>> =
             acd.agents.iter().filter(|(_, agent)| agent.may_be_offered()).map(|(ix, _)| ix).collect();

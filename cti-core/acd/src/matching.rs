@@ -93,8 +93,9 @@ impl Acd {
         let again = waiter.tried.iter().filter(|(agent, _)| !waiter.shuns(now, *agent) && self.agents[*agent].is_ready);
         again.map(|(agent, _)| *agent).find_map(|agent| {
             let seats = &self.agents[agent].seats;
-            let asked = waiter.classes.iter().find(|class| seats.iter().any(|seat| seat.class == **class));
-            asked.filter(|class| self.is_open(now, &self.classes.slab[**class])).map(|class| (*class, agent))
+            let has_seat = |class: Ix<Class>| seats.iter().any(|seat| seat.class == class);
+            let open = |class: &&Ix<Class>| has_seat(**class) && self.is_open(now, &self.classes.slab[**class]);
+            waiter.classes.iter().find(open).map(|class| (*class, agent))
         })
     }
 
