@@ -1,5 +1,6 @@
 //! The measured cases. Each prints its figures on one line a run; what peers take stands in its own file.
 
+mod acd;
 mod journal;
 mod load;
 mod recorded;
@@ -11,8 +12,13 @@ use std::process::ExitCode;
 /// A case by its name.
 type Case = (&'static str, fn() -> Result<(), Box<dyn std::error::Error>>);
 
-const CASES: &[Case] =
-    &[("relay", relay::relay), ("load", load::load), ("recorded", recorded::recorded), ("journal", journal::journal)];
+const CASES: &[Case] = &[
+    ("acd", acd::acd),
+    ("relay", relay::relay),
+    ("load", load::load),
+    ("recorded", recorded::recorded),
+    ("journal", journal::journal),
+];
 
 fn main() -> ExitCode {
     let name = std::env::args().nth(1);
