@@ -37,6 +37,9 @@ pub fn write_to(dir: &Path) -> Result<(), Error> {
         crate::api::SignIn,
         crate::api::Session,
         crate::api::Me,
+        crate::api::Trace,
+        crate::api::QueueReport,
+        crate::api::AgentReport,
     ];
     write_index(dir)
 }

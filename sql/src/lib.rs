@@ -21,6 +21,7 @@ pub mod cases;
 pub mod contacts;
 pub mod customers;
 pub mod drafts;
+pub mod figures;
 pub mod idempotency;
 pub mod products;
 pub mod projector;
@@ -28,6 +29,7 @@ pub mod recordings;
 pub mod sessions;
 pub mod tenants;
 pub mod tokens;
+pub mod trace;
 pub mod users;
 
 pub use clock::{new_id, now};
@@ -46,6 +48,7 @@ pub fn statements() -> impl Iterator<Item = &'static Statement> {
         contacts::ALL,
         customers::ALL,
         drafts::ALL,
+        figures::ALL,
         idempotency::ALL,
         products::ALL,
         projector::ALL,
@@ -53,6 +56,7 @@ pub fn statements() -> impl Iterator<Item = &'static Statement> {
         sessions::ALL,
         tenants::ALL,
         tokens::ALL,
+        trace::ALL,
         users::ALL,
     ]
     .into_iter()

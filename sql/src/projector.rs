@@ -1,19 +1,24 @@
-//! Call history folded from the journal's facts. Facts of one call may come in any order; a fact applied twice changes nothing.
+//! Call history and figures folded from the journal's facts. Facts of one call may come in any order. A row of history is the
+//! same however often its facts are applied; figures add up, and it is the journal's position that keeps a fact from counting
+//! twice.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use cti_base::TenantId;
 use cti_media::Gap;
+use cti_switch::figures::counts;
 use cti_switch::{CallRecord, Fact, FactRecord, LegRole, SegmentKind};
 
 use crate::calls::{CallLeg, CallSegment, LegQuality};
 use crate::contacts::digits_of;
 use crate::error::{Result, check_text};
+use crate::figures::{self, Batch};
 use crate::recordings::{RecordingGap, RecordingState};
 use crate::row::word;
 use crate::statement::{args, statements};
 use crate::store::{Store, Tx};
+use crate::trace;
 
 /// Facts that one call of `apply` should be given at most: one transaction.
 pub const BATCH_MAX: usize = 500;
@@ -60,18 +65,25 @@ pub async fn position(store: &Store, journal: &str) -> Result<Option<u64>> {
 
 /// Whether history shows something of this fact by itself; of the others it shows what the call's own record carries.
 pub const fn is_shown(fact: &Fact) -> bool {
+    counts(fact) || is_kept(fact)
+}
+
+const fn is_kept(fact: &Fact) -> bool {
     match fact {
         Fact::CallEnded { .. }
         | Fact::WrapupEnded { .. }
+        | Fact::Traced { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. } => true,
         Fact::CallStarted { .. }
         | Fact::NodeEntered { .. }
         | Fact::Queued { .. }
+        | Fact::QueueLeft { .. }
         | Fact::Offered { .. }
         | Fact::OfferEnded { .. }
         | Fact::Answered { .. }
         | Fact::Held { .. }
+        | Fact::TalkEnded { .. }
         | Fact::AgentState { .. } => false,
     }
 }
@@ -84,12 +96,14 @@ pub async fn apply<F: Borrow<FactRecord> + Sync>(store: &Store, journal: &str, f
     let mut tx = store.begin().await?;
     let row = tx.one(&POSITION, args![journal]).await?;
     let done = row.map(|row| row.of("projections", "name").int("seq")).transpose()?;
-    let mut applied = 0;
+    let (mut applied, mut figures) = (0, Batch::default());
     for record in facts.iter().map(Borrow::borrow).filter(|f: &&FactRecord| done.is_none_or(|done| f.seq > done)) {
         apply_one(&mut tx, record).await?;
+        figures.add(record.at, &record.fact);
         applied += 1;
     }
     if applied > 0 {
+        figures.write(&mut tx).await?;
         tx.run(&ADVANCE, args![journal, last]).await?;
         tx.commit().await?;
     }
@@ -108,13 +122,15 @@ pub async fn reset(store: &Store) -> Result<()> {
     for statement in [&FORGET_CALLS, &FORGET_SEGMENTS, &FORGET_WRAPUPS, &FORGET_RECORDINGS, &FORGET_POSITIONS] {
         tx.run(statement, vec![]).await?;
     }
+    figures::forget(&mut tx).await?;
+    trace::forget(&mut tx).await?;
     tx.commit().await
 }
 
 async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
     match &record.fact {
         Fact::CallEnded { record: call } => insert_call(tx, call).await,
-        Fact::WrapupEnded { tenant, call, agent, wrapup_ms, disposition } => {
+        Fact::WrapupEnded { tenant, call, agent, wrapup_ms, disposition, .. } => {
             let ended_ms = record.at.as_millis();
             tx.run(&WRAPUP, args![tenant, call, agent, *wrapup_ms, disposition, ended_ms]).await?;
             let segment = CallSegment {
@@ -125,6 +141,9 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
                 ended_ms,
             };
             insert_segment(tx, tenant, &call.to_string(), WRAPUP_PLACE, &segment).await
+        }
+        Fact::Traced { tenant, call, place, entry } => {
+            trace::add(tx, tenant, call, *place, record.at.as_millis(), entry).await
         }
         Fact::RecordingStarted { tenant, call, recording } => {
             let state = word(&RecordingState::Recording)?;
@@ -154,14 +173,16 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
             ];
             tx.run(&RECORDING_ENDED, args).await.map(|_| ())
         }
-        // The call's own record carries what history shows of these.
+        // The call's own record carries what history shows of these, and the figures count them.
         Fact::CallStarted { .. }
         | Fact::NodeEntered { .. }
         | Fact::Queued { .. }
+        | Fact::QueueLeft { .. }
         | Fact::Offered { .. }
         | Fact::OfferEnded { .. }
         | Fact::Answered { .. }
         | Fact::Held { .. }
+        | Fact::TalkEnded { .. }
         | Fact::AgentState { .. } => Ok(()),
     }
 }
@@ -279,6 +300,6 @@ fn legs_of(call: &CallRecord) -> Result<(Vec<CallLeg>, BTreeMap<String, LegQuali
 }
 
 /// What came over the wire as both databases can hold it: PostgreSQL knows no U+0000.
-fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }

@@ -94,6 +94,8 @@ fn story(n: u64, started: u64) -> Story {
             agent: "1001".into(),
             wrapup_ms: 7_000,
             disposition: Some("resolved".into()),
+            queue: Some("repair".into()),
+            entered_ms: Some(now.as_millis() + 2_000),
         },
     ];
     Story { call, recording, facts }

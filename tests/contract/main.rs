@@ -5,6 +5,7 @@ mod calls;
 mod cases;
 mod customers;
 mod db;
+mod figures;
 mod people;
 
 mod schema;

@@ -35,6 +35,8 @@ fn every_statement_names_its_tenant() {
         "projector::POSITION",  // the journal is the node's
         "projector::ADVANCE",   // likewise
         "projector::FORGET_",   // all history is made anew
+        "figures::FORGET_",     // likewise
+        "trace::FORGET",        // likewise
         "tenants::",            // the tenants themselves
     ];
     for statement in zongji_sql::statements() {

@@ -141,7 +141,7 @@ impl Ledger {
                 self.waiting.remove(call);
                 Ok(())
             }
-            Fact::Queued { tenant, call, queue, priority: _ } => {
+            Fact::Queued { tenant, call, queue, priority: _, from: _ } => {
                 let story = self.live(tenant, call)?;
                 ensure(story.answered.is_none(), || format!("{call} is queued and was answered"))?;
                 ensure(story.offer.is_none(), || format!("{call} is queued anew while an agent rings"))?;
@@ -153,7 +153,7 @@ impl Ledger {
                 Ok(())
             }
             Fact::Offered { tenant, call, offer, agent } => self.offered(now, tenant, call, offer, agent),
-            Fact::OfferEnded { tenant, call, offer, agent, how } => {
+            Fact::OfferEnded { tenant, call, offer, agent, how, offered_ms: _ } => {
                 self.offer_ended(now, tenant, call, offer, agent, *how)
             }
             Fact::Answered { tenant, call, agent } => {
@@ -176,7 +176,7 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Fact::Held { tenant, call, held } => {
+            Fact::Held { tenant, call, held, .. } => {
                 let story = self.live(tenant, call)?;
                 ensure(story.answered.is_some(), || format!("{call} is held and was not answered"))?;
                 ensure(story.held_since.is_some() != *held, || format!("{call}: held {held} twice"))?;
@@ -208,7 +208,10 @@ impl Ledger {
                 day.wrapup.take_if(|wrapup| wrapup == call);
                 Ok(())
             }
-            Fact::AgentState { tenant, agent, state, reason } => self.state(tenant, agent, *state, reason.clone()),
+            Fact::QueueLeft { .. } | Fact::TalkEnded { .. } | Fact::Traced { .. } => Ok(()),
+            Fact::AgentState { tenant, agent, state, reason, was: _ } => {
+                self.state(tenant, agent, *state, reason.clone())
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod checks;
 mod desk;
+mod figures;
 mod ledger;
 mod media;
 mod network;

@@ -12,6 +12,7 @@ use cti_switch::{CommandId, Effect, Engine, EngineConfig, Fact, Input};
 
 use crate::checks::{Desk, Fairness, Reach};
 use crate::desk;
+use crate::figures::Figures;
 use crate::ledger::{Agent, Ledger};
 use crate::media::{Meant, Workers, ensure};
 use crate::node::{Node, Step};
@@ -130,6 +131,7 @@ pub struct World {
     presences: Vec<(Agent, Option<Desk>)>,
     removed_queues: bool,
     ledger: Ledger,
+    figures: Figures,
     workers: Workers,
     fairness: Fairness,
     wire: Wire,
@@ -195,6 +197,7 @@ impl World {
             presences: Vec::new(),
             removed_queues: false,
             ledger: Ledger::default(),
+            figures: Figures::default(),
             workers: Workers::default(),
             fairness: Fairness::default(),
             wire: Wire::default(),
@@ -612,6 +615,7 @@ impl World {
             self.fairness.reserved(now, &self.ledger, &self.workers, &(tenant.clone(), agent.clone()));
         }
         self.ledger.fact(now, &fact)?;
+        self.figures.fact(now, &fact);
         match fact {
             Fact::Offered { tenant, call, agent, .. } => {
                 self.fairness.offered(now, &self.ledger, call, &(tenant, agent));
@@ -633,6 +637,9 @@ impl World {
             }
             Fact::CallStarted { .. }
             | Fact::Queued { .. }
+            | Fact::QueueLeft { .. }
+            | Fact::TalkEnded { .. }
+            | Fact::Traced { .. }
             | Fact::OfferEnded { .. }
             | Fact::Held { .. }
             | Fact::RecordingStarted { .. }

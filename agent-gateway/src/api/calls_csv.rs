@@ -81,7 +81,7 @@ fn write_row(text: &mut String, call: &Call) -> Result<(), Problem> {
     Ok(())
 }
 
-fn plain(value: &Value) -> String {
+pub fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -91,7 +91,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// Quoted where it must be. A text that a spreadsheet would run as a formula gets an apostrophe; a number with its `+` stays.
-fn cell(text: &str) -> String {
+pub fn cell(text: &str) -> String {
     let is_number = text.strip_prefix(['+', '-']).is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()));
     let risky = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number;
     let text = if risky { format!("'{text}") } else { text.to_owned() };

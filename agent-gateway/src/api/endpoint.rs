@@ -99,6 +99,8 @@ impl Method {
 pub const ADMIN: Access = Access::Roles(&[Role::Admin]);
 /// Those who run the centre.
 pub const ADMIN_SUPERVISOR: Access = Access::Roles(&[Role::Supervisor, Role::Admin]);
+/// Those who read reports.
+pub const REPORTS: Access = Access::Roles(&[Role::Supervisor, Role::Qa, Role::Admin]);
 pub const DESK_AND_QA: Access = Access::Roles(&[Role::Agent, Role::Supervisor, Role::Qa, Role::Admin]);
 /// Those who log customers and cases.
 pub const DESK: Access = Access::Roles(&[Role::Agent, Role::Supervisor, Role::Admin]);

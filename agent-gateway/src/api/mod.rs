@@ -14,6 +14,7 @@ mod audit_list;
 mod call_get;
 mod call_peaks;
 mod call_recording;
+mod call_trace;
 mod calls_csv;
 mod calls_list;
 mod case_create;
@@ -39,11 +40,15 @@ mod product_create;
 mod product_remove;
 mod product_update;
 mod queues_list;
+mod report;
+mod report_agents;
+mod report_queues;
 mod scripts_list;
 mod session_create;
 mod session_end;
 mod session_get;
 mod tenants_list;
+mod trace_text;
 mod trunks_list;
 mod user_create;
 mod user_update;
@@ -63,7 +68,10 @@ use endpoint::Endpoint;
 #[cfg(test)]
 pub use endpoint::{Access, Method};
 
+pub use call_trace::Trace;
 pub use me_get::Me;
+pub use report_agents::AgentReport;
+pub use report_queues::QueueReport;
 pub use session_create::SignIn;
 pub use session_get::Session;
 
@@ -99,6 +107,9 @@ endpoints![
     call_get,
     call_recording,
     call_peaks,
+    call_trace,
+    report_queues,
+    report_agents,
     customers_list,
     customer_create,
     customer_get,

@@ -33,17 +33,7 @@ mod tests {
     use super::*;
 
     fn queue(waiting: u32) -> QueueLive {
-        QueueLive {
-            name: "repair".into(),
-            waiting,
-            longest_wait_ms: 100,
-            offered: 0,
-            answered: 0,
-            abandoned: 0,
-            service_level: None,
-            agents_ready: 0,
-            agents_staffed: 0,
-        }
+        QueueLive { waiting, longest_wait_ms: 100, ..QueueLive::named("repair".into()) }
     }
 
     #[test]

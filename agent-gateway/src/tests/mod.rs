@@ -5,6 +5,7 @@ mod engine;
 mod fold;
 mod http;
 mod records;
+mod reports;
 mod roles;
 mod server;
 mod sign_in;

@@ -374,17 +374,7 @@ async fn what_is_typed_is_kept_and_a_conflict_shows_both() {
 #[tokio::test]
 async fn live_comes_whole_then_as_changes() {
     let mut server = Server::start().await;
-    let queue = |waiting| QueueLive {
-        name: "repair".into(),
-        waiting,
-        longest_wait_ms: 0,
-        offered: 0,
-        answered: 0,
-        abandoned: 0,
-        service_level: None,
-        agents_ready: 0,
-        agents_staffed: 0,
-    };
+    let queue = |waiting| QueueLive { waiting, ..QueueLive::named("repair".into()) };
     server.publish("acme", Live { at_ms: 1, queues: vec![queue(0)], ..Live::default() });
     let client = server.client("acme", "agent").await;
     let (mut socket, _, _) = desk(&mut server, &client).await;

@@ -145,17 +145,7 @@ mod tests {
     }
 
     fn queue(name: &str, waiting: u32) -> QueueLive {
-        QueueLive {
-            name: name.into(),
-            waiting,
-            longest_wait_ms: 0,
-            offered: 0,
-            answered: 0,
-            abandoned: 0,
-            service_level: None,
-            agents_ready: 0,
-            agents_staffed: 0,
-        }
+        QueueLive { waiting, ..QueueLive::named(name.into()) }
     }
 
     #[test]

@@ -101,6 +101,9 @@ async function history(title) {
     found = await page.waitForFunction((t) => document.querySelector('.detail')?.textContent?.includes(t), title, { timeout: 1_500 }).then(() => true, () => false);
   }
   check(found, 'the call is found in history, with its inquiry');
+  const told = await seen('.detail .trace li', 4_000);
+  const story = told ? await page.$eval('.detail .trace', (el) => el.textContent) : '';
+  check(story.includes(USER), 'the trace tells whom the call was offered to', story.slice(0, 120));
   for (let i = 0; i < 10 && !(await page.$('.player')); i += 1) {
     await sleep(500);
     await page.reload();

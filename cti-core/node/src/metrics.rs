@@ -436,17 +436,7 @@ mod tests {
     #[test]
     fn a_gauge_whose_label_is_gone_is_nought() {
         let metrics = Metrics::new().expect("names are valid");
-        let queue = QueueLive {
-            name: "repair".into(),
-            waiting: 3,
-            longest_wait_ms: 0,
-            offered: 0,
-            answered: 0,
-            abandoned: 0,
-            service_level: None,
-            agents_ready: 0,
-            agents_staffed: 0,
-        };
+        let queue = QueueLive { waiting: 3, ..QueueLive::named("repair".into()) };
         let live = Live { queues: vec![queue], ..Live::default() };
         metrics.observe_live(&BTreeMap::from([(TenantId::from("acme"), Arc::new(live))]));
         assert!(text(&metrics).contains("zongji_queue_waiting{queue=\"repair\",tenant=\"acme\"} 3"));

@@ -12,6 +12,7 @@ use crate::acd::queue::Queue;
 use crate::config::{Phone, Target, Tenant};
 use crate::desk::AgentState;
 use crate::engine::{Engine, TenantState};
+use crate::figures::Today;
 use crate::routing::TrunkTable;
 
 impl Engine {
@@ -26,10 +27,12 @@ impl Engine {
             agents: BTreeMap::new(),
             acd: Acd::with_seed(seed),
             day: 0,
+            today: Today::default(),
             trunks: BTreeMap::new(),
             records_pause_until: Timestamp::default(),
         });
         state.tenant = tenant.clone();
+        state.today.zone_changed(now, tenant.zone);
         let gone = self.declare_queues(&id, &tenant);
         // Before the agents: who becomes ready by the declaration is offered the first caller by the new rules.
         if let Some(acd) = self.acd_mut(&id) {
@@ -137,6 +140,7 @@ impl Engine {
         }
         if let Some(state) = self.tenants.get_mut(id) {
             state.queues.remove(name);
+            state.today.forget_queue(name);
         }
     }
 

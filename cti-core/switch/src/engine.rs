@@ -20,6 +20,7 @@ use crate::config::{QueueDecl, Tenant};
 use crate::desk;
 use crate::effect::{Effect, Measure};
 use crate::fact::{Fact, Outcome};
+use crate::figures::Today;
 use crate::idle::Taken;
 use crate::input::Input;
 use crate::limits::{ALARM_STAY, ALARMS_MAX};
@@ -77,6 +78,8 @@ pub struct Engine {
     pub(crate) measures: Vec<Measure>,
     pub(crate) alarms: BTreeMap<(TenantId, String), (Alarm, Timestamp)>,
     pub(crate) version: u64,
+    /// Of the input being handled.
+    pub(crate) now: Timestamp,
 }
 
 /// Whose session it is.
@@ -113,6 +116,7 @@ pub(crate) struct TenantState {
     pub acd: Acd,
     /// The local day that the counts are of.
     pub day: i32,
+    pub today: Today,
     pub trunks: BTreeMap<String, TrunkUse>,
     /// Until then the records are not waited for: they did not answer in time.
     pub records_pause_until: Timestamp,
@@ -157,6 +161,7 @@ impl Engine {
             measures: Vec::new(),
             alarms: BTreeMap::new(),
             version: 0,
+            now: Timestamp::default(),
         }
     }
 
@@ -165,6 +170,7 @@ impl Engine {
         if self.is_moot(now, &input) {
             return Taken::Nothing;
         }
+        self.now = now;
         if matches!(input, Input::Restarted) {
             // What was due meanwhile finds everything taken up.
             self.restarted(now);
@@ -353,6 +359,9 @@ impl Engine {
 
     pub(crate) fn fact(&mut self, fact: Fact) {
         self.version += 1;
+        if let Some(state) = self.tenants.get_mut(fact.tenant()) {
+            state.today.take(self.now, state.tenant.zone, &fact);
+        }
         self.effects.push_back(Effect::Fact(fact));
     }
 

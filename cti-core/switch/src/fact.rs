@@ -5,6 +5,7 @@ use cti_media::{Gap, LegStats, Recorded};
 use serde::{Deserialize, Serialize};
 
 use crate::desk::{AgentState, Direction};
+use crate::trace::{Destination, TraceEntry};
 
 /// One line of the journal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +38,21 @@ pub enum Fact {
         call: CallId,
         queue: QueueName,
         priority: i32,
+        /// The queue that passed the call on to this one.
+        #[serde(default)]
+        from: Option<QueueName>,
+    },
+    /// The call is out of the queue: one for every `Queued`.
+    QueueLeft {
+        tenant: TenantId,
+        call: CallId,
+        queue: QueueName,
+        /// Into this queue, UTC milliseconds.
+        entered_ms: u64,
+        how: QueueLeave,
+        /// The queue's service level and its limit of a short abandon, as they are at this moment.
+        target_ms: u64,
+        short_ms: u64,
     },
     Offered {
         tenant: TenantId,
@@ -50,6 +66,9 @@ pub enum Fact {
         offer: OfferId,
         agent: AgentName,
         how: OfferEnd,
+        /// When it was `Offered`, UTC milliseconds.
+        #[serde(default)]
+        offered_ms: Option<u64>,
     },
     Answered {
         tenant: TenantId,
@@ -60,6 +79,26 @@ pub enum Fact {
         tenant: TenantId,
         call: CallId,
         held: bool,
+        /// Who talks.
+        #[serde(default)]
+        agent: Option<AgentName>,
+        /// Of the end of a hold: its begin, UTC milliseconds.
+        #[serde(default)]
+        since_ms: Option<u64>,
+    },
+    /// Caller and agent are no longer joined: one for every `Answered`. What the call's own record says of talk and hold.
+    TalkEnded {
+        tenant: TenantId,
+        call: CallId,
+        agent: AgentName,
+        /// The queue that it was answered from, and when it entered that queue, UTC milliseconds.
+        queue: Option<QueueName>,
+        entered_ms: Option<u64>,
+        answered_ms: u64,
+        talk_ms: u64,
+        hold_ms: u64,
+        /// Since when it was held, where it was held at the end.
+        held_since_ms: Option<u64>,
     },
     RecordingStarted {
         tenant: TenantId,
@@ -85,12 +124,83 @@ pub enum Fact {
         agent: AgentName,
         wrapup_ms: u64,
         disposition: Option<String>,
+        /// As in `TalkEnded`.
+        #[serde(default)]
+        queue: Option<QueueName>,
+        #[serde(default)]
+        entered_ms: Option<u64>,
     },
     AgentState {
         tenant: TenantId,
         agent: AgentName,
         state: AgentState,
         reason: Option<String>,
+        /// The state that is over by this.
+        #[serde(default)]
+        was: Option<StateSpan>,
+    },
+    /// A decision about the call; `place` counts them from 0.
+    Traced {
+        tenant: TenantId,
+        call: CallId,
+        place: u32,
+        entry: Box<TraceEntry>,
+    },
+}
+
+impl Fact {
+    pub const fn tenant(&self) -> &TenantId {
+        match self {
+            Self::CallStarted { tenant, .. }
+            | Self::NodeEntered { tenant, .. }
+            | Self::Queued { tenant, .. }
+            | Self::QueueLeft { tenant, .. }
+            | Self::Offered { tenant, .. }
+            | Self::OfferEnded { tenant, .. }
+            | Self::Answered { tenant, .. }
+            | Self::Held { tenant, .. }
+            | Self::TalkEnded { tenant, .. }
+            | Self::RecordingStarted { tenant, .. }
+            | Self::RecordingEnded { tenant, .. }
+            | Self::WrapupEnded { tenant, .. }
+            | Self::AgentState { tenant, .. }
+            | Self::Traced { tenant, .. } => tenant,
+            Self::CallEnded { record } => &record.tenant,
+        }
+    }
+}
+
+/// An agent's state from when (UTC milliseconds) until the fact that says so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateSpan {
+    pub state: AgentState,
+    pub reason: Option<String>,
+    pub since_ms: u64,
+}
+
+/// How a call left a queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum QueueLeave {
+    Answered {
+        agent: AgentName,
+    },
+    /// The caller hung up; `ringing` while an agent was being offered the call.
+    Abandoned {
+        ringing: bool,
+    },
+    /// By a limit of the queue, whose word is `why`.
+    Overflowed {
+        why: String,
+        to: Destination,
+    },
+    /// By the caller's wish.
+    Moved {
+        to: Destination,
+    },
+    /// With the whole call, in another way than an abandon.
+    Ended {
+        outcome: Outcome,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Opening hours: `Mon-Fri 08:00-18:00` in a time zone, over midnight too, less closed days.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, TimeZone, Timelike, Weekday};
+use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike, Weekday};
 use chrono_tz::Tz;
 use cti_base::Timestamp;
 
@@ -62,9 +62,33 @@ impl Hours {
     }
 }
 
-/// The local calendar day of `now`, as days since the common era: a key for counts since midnight.
+/// The local calendar day of `now`, as days since the common era.
 pub(crate) fn local_day(now: Timestamp, zone: Tz) -> i32 {
     local_time(now, zone).date().num_days_from_ce()
+}
+
+/// The local day that `now` lies in: its midnight and the next one, UTC milliseconds. Where clocks skip midnight the day
+/// begins when they have gone on.
+pub fn day_of(now: Timestamp, zone: Tz) -> (u64, u64) {
+    let date = local_time(now, zone).date();
+    let next = date.checked_add_days(Days::new(1)).unwrap_or(date);
+    (midnight_ms(date, zone), midnight_ms(next, zone))
+}
+
+/// As [`day_of`], of a zone by its name; `None` where there is no such zone.
+pub fn day_in(now: Timestamp, zone: &str) -> Option<(u64, u64)> {
+    zone.parse().ok().map(|zone| day_of(now, zone))
+}
+
+/// Clocks skip at most so many quarters of an hour.
+const SKIPPED_QUARTERS_MAX: i64 = 12;
+
+fn midnight_ms(date: NaiveDate, zone: Tz) -> u64 {
+    let midnight = date.and_time(NaiveTime::MIN);
+    let first = (0..=SKIPPED_QUARTERS_MAX)
+        .find_map(|quarters| zone.from_local_datetime(&(midnight + TimeDelta::minutes(15 * quarters))).earliest());
+    let utc_ms = first.map_or_else(|| midnight.and_utc().timestamp_millis(), |time| time.timestamp_millis());
+    u64::try_from(utc_ms).unwrap_or(0)
 }
 
 fn local_time(now: Timestamp, zone: Tz) -> NaiveDateTime {
@@ -174,6 +198,25 @@ mod tests {
         assert!(open_at(1_772_262_000_000), "2026-02-28 07:00 UTC is 08:00 in Berlin");
         assert!(open_at(1_782_799_200_000), "2026-06-30 06:00 UTC is 08:00 in Berlin");
         assert!(!open_at(1_782_802_800_000), "07:00 UTC in June is 09:00");
+    }
+
+    #[test]
+    fn a_day_is_from_midnight_to_midnight_of_its_zone() {
+        const HOUR_MS: u64 = 3_600_000;
+        let check = |zone: Tz, utc: &str, from: &str, hours: u64| {
+            let ms = |text: &str| {
+                let utc = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").expect("a test's time").and_utc();
+                utc.timestamp_millis() as u64
+            };
+            let expect = (ms(from), ms(from) + hours * HOUR_MS);
+            assert_eq!(day_of(Timestamp::from_millis(ms(utc)), zone), expect, "{zone} {utc}");
+        };
+        check(chrono_tz::Asia::Shanghai, "2026-11-22 15:59", "2026-11-21 16:00", 24);
+        check(chrono_tz::Asia::Shanghai, "2026-11-22 16:00", "2026-11-22 16:00", 24);
+        check(chrono_tz::Asia::Kathmandu, "2026-11-22 18:15", "2026-11-22 18:15", 24);
+        check(chrono_tz::Europe::Berlin, "2026-03-29 12:00", "2026-03-28 23:00", 23);
+        check(chrono_tz::Europe::Berlin, "2026-10-25 12:00", "2026-10-24 22:00", 25);
+        check(chrono_tz::Africa::Cairo, "2026-04-24 12:00", "2026-04-23 22:00", 23); // clocks skip its midnight
     }
 
     #[test]

@@ -158,6 +158,9 @@ impl Engine {
                 }
                 Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => {}
             }
+            let (waits, counted) =
+                (call.waiting().map(|w| &w.queue), call.tally.queue.as_ref().map(|entry| &entry.queue));
+            ensure!(waits == counted, "{id} waits in {waits:?} and is counted in {counted:?}");
             ensure!(call.customer.session.is_some(), "{id} lives without its caller");
             ensure!(!self.endings.contains_key(id), "{id} lives and is over");
         }

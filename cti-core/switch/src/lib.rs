@@ -13,6 +13,7 @@ pub mod desk;
 mod effect;
 mod engine;
 mod fact;
+pub mod figures;
 pub mod hours;
 mod idle;
 mod input;
@@ -27,10 +28,14 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timer;
+pub mod trace;
 
 pub use effect::{Effect, Measure};
 pub use engine::{Engine, EngineConfig};
-pub use fact::{CallRecord, Fact, FactRecord, LegRecord, LegRole, OfferEnd, Outcome, SegmentKind, SegmentRecord};
+pub use fact::{
+    CallRecord, Fact, FactRecord, LegRecord, LegRole, OfferEnd, Outcome, QueueLeave, SegmentKind, SegmentRecord,
+    StateSpan,
+};
 pub use idle::Taken;
 pub use input::{CommandId, Input, Presence};
 pub use invariant::Held;

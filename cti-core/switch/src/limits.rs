@@ -60,6 +60,10 @@ pub const PULSE: Duration = Duration::from_secs(1);
 /// How long a call's record waits for the counts of its closed legs.
 pub const STATS_WAIT: Duration = Duration::from_millis(200);
 
+/// Entries of one call's trace, and how many of those that repeat (announcements, offers) may come before.
+pub const TRACE_MAX: u32 = 120;
+pub const TRACE_REPEATED_MAX: u32 = 90;
+
 /// What one call's record keeps; further entries are not kept.
 pub const PATH_MAX: usize = 200;
 pub const SEGMENTS_MAX: usize = 200;

@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 use crate::acd::agent::Agent;
-use crate::acd::queue::Queue;
 use crate::call::{Call, Stage};
 use crate::desk::{AgentState, CallState, Direction};
 use crate::engine::{Engine, TenantState};
-use crate::hours::local_day;
+use crate::figures::Levels;
 
 /// `GET /api/v1/live`. Times are UTC milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, TS)]
@@ -30,12 +29,26 @@ pub struct QueueLive {
     pub waiting: u32,
     #[ts(type = "number")]
     pub longest_wait_ms: u64,
-    /// Since local midnight, as are the next three.
+    /// Calls that entered the queue since local midnight, and below what became of them.
     pub offered: u32,
     pub answered: u32,
+    /// The caller hung up while waiting or ringing.
     pub abandoned: u32,
+    /// Of these while an agent was being rung, and of all the short ones.
+    pub abandoned_ringing: u32,
+    pub abandoned_short: u32,
+    pub overflowed_in: u32,
+    pub overflowed_out: u32,
     /// Answered within the threshold / offered, 0 to 1; `None` before the first call: unknown is not 0.
     pub service_level: Option<f32>,
+    pub service_levels: Levels,
+    /// Average speed of answer, average handling time, longest wait that is over.
+    #[ts(type = "number | null")]
+    pub asa_ms: Option<u64>,
+    #[ts(type = "number | null")]
+    pub aht_ms: Option<u64>,
+    #[ts(type = "number")]
+    pub wait_max_ms: u64,
     /// Agents who may be offered this queue's calls at this moment.
     pub agents_ready: u32,
     /// Agents of this queue who are signed in, on a break too.
@@ -82,6 +95,31 @@ pub struct Alarm {
     pub since_ms: u64,
 }
 
+impl QueueLive {
+    /// A queue in which nothing has happened, for those who look at a few of its figures.
+    pub fn named(name: QueueName) -> Self {
+        Self {
+            name,
+            waiting: 0,
+            longest_wait_ms: 0,
+            offered: 0,
+            answered: 0,
+            abandoned: 0,
+            abandoned_ringing: 0,
+            abandoned_short: 0,
+            overflowed_in: 0,
+            overflowed_out: 0,
+            service_level: None,
+            service_levels: Levels::default(),
+            asa_ms: None,
+            aht_ms: None,
+            wait_max_ms: 0,
+            agents_ready: 0,
+            agents_staffed: 0,
+        }
+    }
+}
+
 impl Engine {
     /// Every tenant as it is at `now`. It costs as much as there are queues, agents and calls: ask only when
     /// [`Engine::live_version`] went up, and not for every input.
@@ -97,9 +135,9 @@ impl Engine {
     }
 
     fn tenant_live(&self, now: Timestamp, id: &TenantId, state: &TenantState) -> Live {
-        let day = local_day(now, state.tenant.zone);
-        let queue_live = |(name, queue): (&QueueName, &Queue)| {
-            let stats = queue.stats.on(day);
+        let queue_live = |name: &QueueName| {
+            let today = state.today.queue(now, name);
+            let levels = today.levels();
             // By time of entering, not by place: priority may put a younger caller first.
             let since = state.acd.waiting_ids(name).filter_map(|id| self.calls.get(&id)?.queued).min();
             let staff = state.acd.staff(name);
@@ -107,17 +145,25 @@ impl Engine {
                 name: name.clone(),
                 waiting: count(state.acd.waiting(name)),
                 longest_wait_ms: since.map_or(0, |since| now.since(since).as_millis() as u64),
-                offered: stats.offered,
-                answered: stats.answered,
-                abandoned: stats.abandoned,
-                service_level: stats.service_level(),
+                offered: many(today.offered),
+                answered: many(today.answered),
+                abandoned: many(today.abandoned()),
+                abandoned_ringing: many(today.abandoned_ringing),
+                abandoned_short: many(today.abandoned_short),
+                overflowed_in: many(today.overflowed_in),
+                overflowed_out: many(today.overflowed_out),
+                service_level: levels.of_offered,
+                service_levels: levels,
+                asa_ms: today.asa_ms(),
+                aht_ms: today.aht_ms(),
+                wait_max_ms: today.wait_max_ms,
                 agents_ready: count(staff.ready),
                 agents_staffed: count(staff.staffed),
             }
         };
         Live {
             at_ms: now.as_millis(),
-            queues: state.queues.iter().map(queue_live).collect(),
+            queues: state.queues.keys().map(queue_live).collect(),
             agents: state.agents.values().map(agent_live).collect(),
             calls: Vec::new(),
             alarms: self.alarms_of(now, id),
@@ -153,6 +199,10 @@ fn call_live(call: &Call) -> CallLive {
         started_ms: call.started.as_millis(),
         since_ms: call.stage_since.as_millis(),
     }
+}
+
+fn many(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn count(len: usize) -> u32 {

@@ -20,6 +20,7 @@ use crate::acd::queue::Queue;
 use crate::call::{Call, Ending, SavedScript, ScriptId, Scripts};
 use crate::config::{AgentDecl, Tenant};
 use crate::engine::{Engine, EngineConfig, OpenLeg, OpenRecording, Party, TenantState, TrunkUse};
+use crate::figures::Today;
 use crate::live::Alarm;
 use crate::routing::TrunkTable;
 use crate::timer::Timers;
@@ -63,6 +64,7 @@ struct TenantRef<'a> {
     agents: &'a BTreeMap<AgentName, Agent>,
     acd: &'a Acd,
     day: i32,
+    today: &'a Today,
     /// The declarations of agents who are no longer declared and finish a call.
     removed: Vec<&'a AgentDecl>,
     trunks: &'a BTreeMap<String, TrunkUse>,
@@ -97,6 +99,8 @@ struct SavedTenant {
     agents: BTreeMap<AgentName, Agent>,
     acd: Acd,
     day: i32,
+    #[serde(default)]
+    today: Today,
     removed: Vec<AgentDecl>,
     trunks: BTreeMap<String, TrunkUse>,
     records_pause_until: Timestamp,
@@ -169,6 +173,7 @@ impl Engine {
             measures: Vec::new(),
             alarms: state.alarms,
             version: state.version,
+            now: state.alive,
         };
         engine.index_calls();
         Ok(engine)
@@ -211,6 +216,7 @@ impl<'a> TenantRef<'a> {
             agents: &state.agents,
             acd: &state.acd,
             day: state.day,
+            today: &state.today,
             removed: state.agents.values().filter(|agent| agent.removed).map(|agent| &agent.decl).collect(),
             trunks: &state.trunks,
             records_pause_until: state.records_pause_until,
@@ -220,7 +226,7 @@ impl<'a> TenantRef<'a> {
 
 impl SavedTenant {
     fn restore(self, alive: Timestamp, endpoint: &Endpoint) -> Result<TenantState, RestoreError> {
-        let Self { tenant, mut queues, mut agents, mut acd, day, removed, trunks, records_pause_until } = self;
+        let Self { tenant, mut queues, mut agents, mut acd, day, today, removed, trunks, records_pause_until } = self;
         let id = &tenant.doc.tenant.id;
         let queue_decls: BTreeMap<&QueueName, _> = tenant.doc.queue.iter().map(|decl| (&decl.name, decl)).collect();
         for (name, queue) in &mut queues {
@@ -235,7 +241,7 @@ impl SavedTenant {
             agent.reach = Reach::of(endpoint, id, decl);
         }
         acd.configure(alive, Arc::new(tenant.doc.acd_rules()));
-        Ok(TenantState { tenant, queues, agents, acd, day, trunks, records_pause_until })
+        Ok(TenantState { tenant, queues, agents, acd, day, today, trunks, records_pause_until })
     }
 }
 

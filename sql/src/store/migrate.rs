@@ -26,6 +26,7 @@ macro_rules! migrations {
 migrations! {
     1 "0001_records";
     2 "0002_recording_gaps";
+    3 "0003_figures";
 }
 
 const DONE_TABLE: &str =

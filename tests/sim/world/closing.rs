@@ -23,6 +23,7 @@ impl World {
             ensure(sessions == 0, || format!("a dialog is left at {}: {sessions}, {:?}", ua.address, ua.calls))?;
         }
         self.check_live()?;
+        self.figures.check()?;
         let mut outcomes: BTreeMap<String, usize> = BTreeMap::new();
         for story in self.ledger.calls.values() {
             if let Some(record) = &story.record {

@@ -17,6 +17,8 @@ pub enum Tamper {
     NoEnd,
     TwoEnds,
     WrongSum,
+    /// A call that leaves its queue is not counted.
+    UncountedLeave,
     LeftLeg,
     NoFrame,
     NoReply,
@@ -34,7 +36,7 @@ pub enum Tamper {
 }
 
 impl Tamper {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SecondOffer,
         Self::UnservedCaller,
         Self::IgnoredPriority,
@@ -42,6 +44,7 @@ impl Tamper {
         Self::NoEnd,
         Self::TwoEnds,
         Self::WrongSum,
+        Self::UncountedLeave,
         Self::LeftLeg,
         Self::NoFrame,
         Self::NoReply,
@@ -63,6 +66,7 @@ impl Tamper {
             Self::SecondWinner => "one call, one winner",
             Self::NoEnd | Self::TwoEnds => "exactly one end",
             Self::WrongSum => "talk and hold",
+            Self::UncountedLeave => "what became of them",
             Self::LeftLeg => "is left",
             Self::NoFrame => "before its frame",
             Self::NoReply => "never answered",
@@ -129,7 +133,7 @@ impl World {
                 let queue = "general".into();
                 self.ledger
                     .fact(now, &Fact::CallStarted { tenant: tenant.clone(), call, direction, trunk, from, to })?;
-                self.ledger.fact(now, &Fact::Queued { tenant, call, queue, priority: 0 })?;
+                self.ledger.fact(now, &Fact::Queued { tenant, call, queue, priority: 0, from: None })?;
                 self.tamper = Tamper::Nothing;
                 Ok(Some(fact))
             }
@@ -150,6 +154,10 @@ impl World {
             (Tamper::WrongSum, Fact::CallEnded { mut record }) => {
                 record.talk_ms += 1_000;
                 Ok(Some(Fact::CallEnded { record }))
+            }
+            (Tamper::UncountedLeave, Fact::QueueLeft { .. }) => {
+                self.tamper = Tamper::Nothing;
+                Ok(None)
             }
             (_, fact) => Ok(Some(fact)),
         }

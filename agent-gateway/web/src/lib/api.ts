@@ -1,4 +1,4 @@
-import { t } from './i18n/index.svelte';
+import { i18n, t } from './i18n/index.svelte';
 
 /** HTTP: `application/problem+json` becomes `ApiError`; a server that does not answer becomes one with status 0. */
 export class ApiError extends Error {
@@ -21,7 +21,7 @@ const TIMEOUT_MS = 15_000;
 const WAITS_MS = [250, 500, 1_000, 1_500, 2_000] as const;
 
 export async function request<T>(method: string, path: string, body?: unknown, signal?: AbortSignal, key?: string): Promise<T> {
-  const headers: Record<string, string> = { Accept: 'application/json' };
+  const headers: Record<string, string> = { Accept: 'application/json', 'Accept-Language': i18n.locale };
   if (body !== undefined) headers['Content-Type'] = 'application/json';
   if (method === 'POST') headers['Idempotency-Key'] = key ?? crypto.randomUUID();
   const init: RequestInit = { method, headers, body: body === undefined ? null : JSON.stringify(body), credentials: 'same-origin' };

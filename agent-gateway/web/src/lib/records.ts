@@ -13,6 +13,8 @@ export type {
   Customer,
   Me,
   Product,
+  Trace,
+  TraceItem,
 } from './generated';
 export type Page<T> = Listing<T>;
 export type Segment = CallSegment;

@@ -13,7 +13,7 @@ pub(super) fn at(ms: u64) -> Timestamp {
 
 pub(super) fn state(agent: u64) -> Fact {
     let agent: AgentName = agent.to_string().into();
-    Fact::AgentState { tenant: "acme".into(), agent, state: AgentState::Ready, reason: None }
+    Fact::AgentState { tenant: "acme".into(), agent, state: AgentState::Ready, reason: None, was: None }
 }
 
 fn ended(n: u64) -> Fact {

@@ -4,6 +4,7 @@ use std::time::Duration;
 use cti_base::{AgentName, CallId, QueueName, TenantId, Timestamp};
 use cti_sip::{Endpoint, Target};
 
+use crate::call::QueueEntry;
 use crate::config::{AgentDecl, Phone, Role};
 use crate::desk::{AgentState, AgentView, CallView, NextState};
 use crate::limits::{DESK_GRACE, FAILED_OFFERS_MAX, FAILED_OFFERS_WINDOW};
@@ -87,6 +88,9 @@ pub(crate) struct Agent {
     /// No longer declared: gone as soon as free.
     pub removed: bool,
     pub ver: u32,
+    /// The queue that the call in hand, or its wrap-up, is counted for.
+    #[serde(default)]
+    pub served: Option<QueueEntry>,
 }
 
 /// Stands in while an agent is read back.
@@ -126,6 +130,7 @@ impl Agent {
             answers_by_hand: false,
             removed: false,
             ver: 0,
+            served: None,
         }
     }
 

@@ -15,6 +15,7 @@ use crate::engine::{Engine, TenantState};
 use crate::hours::local_day;
 use crate::limits::{RECORDS_WAIT, RING_ALL_MAX};
 use crate::timer::{AgentTimer, CallTimer, Timer};
+use crate::trace::{Choice, TraceEntry};
 
 impl Engine {
     /// Tells the ACD what the agent does at this moment, and whether they may be offered calls.
@@ -129,21 +130,31 @@ impl Engine {
 
     fn carry_out_decision(&mut self, now: Timestamp, decision: Decision) {
         match decision {
-            Decision::Offer { id, agents, queue: _, why: _ } => self.reserve(now, id, &agents),
+            Decision::Offer { id, agents, queue, why } => self.reserve(now, id, &agents, &queue, Choice::from(*why)),
             Decision::Limit { id, rule, why } => self.limit_reached(now, id, rule, why),
-            // Whom a caller asks is the ACD's own affair.
-            Decision::Relaxed { .. } | Decision::StickyOver { .. } => {}
+            Decision::Relaxed { id, step, over, requires, queues } => {
+                let step = u32::try_from(step).unwrap_or(u32::MAX).saturating_add(1);
+                self.trace(now, id, TraceEntry::Relaxed { step, over, requires, queues });
+            }
+            Decision::StickyOver { id, agent, why } => {
+                self.trace(now, id, TraceEntry::PreferenceOver { agent, why: why.into() });
+            }
         }
     }
 
     /// They belong together from here on; the offers go out when the records are known or have had their time. Several
     /// agents: the first to answer has the call.
-    fn reserve(&mut self, now: Timestamp, id: CallId, agents: &[AgentName]) {
+    fn reserve(&mut self, now: Timestamp, id: CallId, agents: &[AgentName], queue: &QueueName, mut choice: Choice) {
         let mut offers = Vec::with_capacity(agents.len());
         for agent in agents.iter().take(RING_ALL_MAX) {
             let offer = OfferId::new(now, &mut self.rng);
             self.offers.insert(offer, id);
             offers.push(Offer::new(now, offer, agent.clone()));
+            let (agent, queue) = (agent.clone(), queue.clone());
+            self.trace(now, id, TraceEntry::Offered { offer, agent, queue, choice: choice.clone() });
+            // What was weighed is the first one's, and who was passed over is told once.
+            choice.weighed.clear();
+            choice.skipped.clear();
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant.clone();

@@ -4,5 +4,4 @@ pub(crate) mod agent;
 mod deciding;
 mod presence;
 pub(crate) mod queue;
-pub(crate) mod stats;
 mod wrapup;

@@ -5,7 +5,7 @@ use cti_base::{AgentName, TenantId, Timestamp};
 use super::agent::{Agent, Desk, Reach, Task};
 use crate::desk::{AgentState, Event, Nack, NextState, Standing, WantedState};
 use crate::engine::Engine;
-use crate::fact::{Fact, OfferEnd};
+use crate::fact::{Fact, OfferEnd, StateSpan};
 use crate::input::Presence;
 use crate::limits::{DESK_GRACE, NO_ANSWER_BREAK};
 use crate::timer::{AgentTimer, Timer};
@@ -36,13 +36,15 @@ impl Engine {
         if state == AgentState::Ready && agent.state != AgentState::Offered {
             agent.idle_since = now;
         }
+        let was = StateSpan { state: agent.state, reason: agent.reason.take(), since_ms: agent.since.as_millis() };
         agent.state = state;
         agent.reason.clone_from(&reason);
         agent.since = now;
         agent.ver += 1;
         let view = agent.view();
         self.reindex(now, tenant, name);
-        self.fact(Fact::AgentState { tenant: tenant.clone(), agent: name.clone(), state, reason });
+        let (tenant_id, agent) = (tenant.clone(), name.clone());
+        self.fact(Fact::AgentState { tenant: tenant_id, agent, state, reason, was: Some(was) });
         self.desk(tenant, name, Event::AgentState(view));
     }
 
@@ -225,6 +227,7 @@ impl Engine {
         self.timers.cancel_agent(tenant, name);
         if let Some(state) = self.tenants.get_mut(tenant) {
             state.agents.remove(name);
+            state.today.forget_agent(name);
         }
     }
 }

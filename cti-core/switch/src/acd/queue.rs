@@ -1,7 +1,6 @@
 use cti_base::QueueName;
 use serde::{Deserialize, Serialize};
 
-use super::stats::QueueStats;
 use crate::config::QueueDecl;
 
 /// One queue beside what the ACD keeps of it: who waits in it and who is ready for it.
@@ -10,7 +9,6 @@ pub(crate) struct Queue {
     /// The tenant's document has it: it is written down there.
     #[serde(skip, default = "undeclared")]
     pub decl: QueueDecl,
-    pub stats: QueueStats,
 }
 
 /// Stands in while a queue is read back.
@@ -20,6 +18,6 @@ fn undeclared() -> QueueDecl {
 
 impl Queue {
     pub(crate) fn new(decl: QueueDecl) -> Self {
-        Self { decl, stats: QueueStats::default() }
+        Self { decl }
     }
 }

@@ -7,14 +7,16 @@ use cti_acd::Left;
 use cti_base::{AgentName, CallId, LegId, TenantId, Timestamp};
 use cti_media::LegStats;
 
+use super::hold::held_for;
+use super::tally::{QueueEntry, talk_and_hold};
 use super::{Call, CallerInvite, Stage, Talking};
 use crate::desk::{CallState, CallView, Direction, Event, Pop};
 use crate::engine::Engine;
 use crate::fact::{CallRecord, Fact, Outcome};
-use crate::hours::local_day;
 use crate::limits::STATS_WAIT;
 use crate::recover::RESTART;
 use crate::timer::{CallTimer, Timer};
+use crate::trace::TraceEntry;
 use serde::{Deserialize, Serialize};
 
 /// A call that is over. Its record goes out when its legs' counts are in, or have had their time.
@@ -31,6 +33,8 @@ struct EndedWrapup {
     agent: AgentName,
     wrapup_ms: u64,
     disposition: Option<String>,
+    #[serde(default)]
+    served: Option<QueueEntry>,
 }
 
 impl Engine {
@@ -44,7 +48,8 @@ impl Engine {
         };
         self.leave_acd(now, id, left);
         self.withdraw_offers(now, id, how);
-        self.count_end(now, id, outcome);
+        self.count_end(id, outcome);
+        self.trace(now, id, TraceEntry::Ended { outcome, cause: cause.to_owned() });
         self.leave_queue(now, id);
         let Some(mut call) = self.calls.remove(&id) else { return };
         self.timers.cancel_call(id);
@@ -72,9 +77,11 @@ impl Engine {
             Self::add_leg_record(&mut call.legs, record);
             self.end_session(now, session, None);
             self.close_media(talking.leg.id);
-            if let Some(since) = talking.held_since.take() {
-                talking.hold += now.since(since);
+            let held_since = talking.held_since.take();
+            if let Some(since) = held_since {
+                talking.hold += held_for(now, since);
             }
+            self.count_talk(now, &call, &talking, held_since);
             Some(talking)
         } else {
             None
@@ -96,19 +103,6 @@ impl Engine {
         }
         if no_leg_is_open {
             self.emit_ending(now, id);
-        }
-    }
-
-    /// The queue's counts of what became of the call.
-    fn count_end(&mut self, now: Timestamp, id: CallId, outcome: Outcome) {
-        let abandoned = matches!(outcome, Outcome::AbandonedQueue | Outcome::AbandonedRinging);
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(queue) = call.queue.clone().filter(|_| abandoned) else { return };
-        if let Some(state) = self.tenants.get_mut(&call.tenant) {
-            let day = local_day(now, state.tenant.zone);
-            if let Some(queue) = state.queues.get_mut(&queue) {
-                queue.stats.add_abandoned(day);
-            }
         }
     }
 
@@ -170,8 +164,8 @@ impl Engine {
         self.timers.cancel(&Timer::Call(id, CallTimer::Stats));
         let tenant = ending.record.tenant.clone();
         self.fact(Fact::CallEnded { record: ending.record });
-        if let Some(EndedWrapup { agent, wrapup_ms, disposition }) = ending.wrapup {
-            self.fact(Fact::WrapupEnded { tenant, call: id, agent, wrapup_ms, disposition });
+        if let Some(wrapup) = ending.wrapup {
+            self.fact(wrapup.fact(tenant, id));
         }
     }
 
@@ -184,18 +178,27 @@ impl Engine {
         wrapup: Duration,
         disposition: Option<String>,
     ) {
-        let (agent, wrapup_ms) = (agent.clone(), wrapup.as_millis() as u64);
+        let served = self.agent_mut(tenant, agent).and_then(|agent| agent.served.take());
+        let ended = EndedWrapup { agent: agent.clone(), wrapup_ms: wrapup.as_millis() as u64, disposition, served };
         match self.endings.get_mut(&call) {
-            Some(ending) => ending.wrapup = Some(EndedWrapup { agent, wrapup_ms, disposition }),
-            None => self.fact(Fact::WrapupEnded { tenant: tenant.clone(), call, agent, wrapup_ms, disposition }),
+            Some(ending) => ending.wrapup = Some(ended),
+            None => self.fact(ended.fact(tenant.clone(), call)),
         }
+    }
+}
+
+impl EndedWrapup {
+    fn fact(self, tenant: TenantId, call: CallId) -> Fact {
+        let Self { agent, wrapup_ms, disposition, served } = self;
+        let (queue, entered_ms) = served.map_or((None, None), |entry| (Some(entry.queue), Some(entry.entered_ms)));
+        Fact::WrapupEnded { tenant, call, agent, wrapup_ms, disposition, queue, entered_ms }
     }
 }
 
 fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str, hold: Duration) -> CallRecord {
     let ms = |duration: Duration| duration.as_millis() as u64;
     let waited = call.queued.map_or(Duration::ZERO, |queued| call.answered.unwrap_or(now).since(queued));
-    let together = call.answered.map_or(Duration::ZERO, |answered| now.since(answered));
+    let (talk_ms, hold_ms) = talk_and_hold(now, call.answered, hold);
     CallRecord {
         id: call.id,
         tenant: call.tenant.clone(),
@@ -216,8 +219,8 @@ fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str, h
         ended_ms: now.as_millis(),
         wait_ms: ms(waited),
         ring_ms: ms(call.ring),
-        talk_ms: ms(together.saturating_sub(hold)),
-        hold_ms: ms(hold),
+        talk_ms,
+        hold_ms,
         legs: std::mem::take(&mut call.legs),
         segments: std::mem::take(&mut call.segments),
         recording: call.recording,

@@ -7,10 +7,12 @@ use crate::engine::Engine;
 use crate::fact::{Outcome, SegmentKind};
 use crate::limits::GOODBYE_MAX;
 use crate::timer::{CallTimer, Timer};
+use crate::trace::Destination;
 
 impl Engine {
     /// `cause` is the limit. A caller who was never answered is refused instead: there is nobody to hear a goodbye.
     pub(crate) fn say_goodbye(&mut self, now: Timestamp, id: CallId, cause: &str) {
+        self.count_overflow(now, id, cause, Destination::Goodbye);
         self.leave_queue(now, id);
         let Some(call) = self.calls.get_mut(&id) else { return };
         if !call.is_accepted() {

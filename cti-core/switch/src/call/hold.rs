@@ -1,5 +1,7 @@
 //! Hold and retrieve, by the desk or by the agent's phone; mute.
 
+use std::time::Duration;
+
 use cti_base::{CallId, Timestamp};
 use cti_media::MediaCommand;
 
@@ -7,6 +9,11 @@ use crate::commands::wrong_state;
 use crate::desk::{Event, Nack};
 use crate::engine::Engine;
 use crate::fact::{Fact, SegmentKind};
+
+/// How long a hold was, by the milliseconds that its begin and end are told in.
+pub(crate) fn held_for(now: Timestamp, since: Timestamp) -> Duration {
+    Duration::from_millis(now.as_millis().saturating_sub(since.as_millis()))
+}
 
 impl Engine {
     pub(crate) fn set_desk_hold(&mut self, now: Timestamp, id: CallId, hold: bool) -> Result<(), Nack> {
@@ -35,14 +42,15 @@ impl Engine {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let (customer, tenant) = (call.customer.id, call.tenant.clone());
         let Some(talking) = call.talking_mut() else { return };
-        let agent = talking.leg.id;
+        let (agent, name, since) = (talking.leg.id, talking.agent.clone(), talking.held_since);
         let held = match (talking.held_since, talking.desk_hold || talking.phone_hold) {
             (None, true) => {
                 talking.held_since = Some(now);
                 true
             }
             (Some(since), false) => {
-                talking.hold += now.since(since);
+                // Whole milliseconds of the clock, so that what is counted by stretches adds up to the record.
+                talking.hold += held_for(now, since);
                 talking.held_since = None;
                 false
             }
@@ -50,7 +58,8 @@ impl Engine {
         };
         call.segment(now, Some(if held { SegmentKind::Hold } else { SegmentKind::Talk }));
         call.stage_since = now;
-        self.fact(Fact::Held { tenant, call: id, held });
+        let since_ms = since.filter(|_| !held).map(Timestamp::as_millis);
+        self.fact(Fact::Held { tenant, call: id, held, agent: Some(name), since_ms });
         if held {
             self.media(id, MediaCommand::Unbridge { a: customer, b: agent });
             self.play_music(id);

@@ -140,6 +140,7 @@ impl Engine {
             playing: None,
             setup_measured: false,
             ver: 0,
+            tally: super::Tally::default(),
         };
         self.calls.insert(id, call);
         self.sessions.insert(session, (id, Party::Customer));

@@ -10,6 +10,8 @@ mod offer_end;
 mod offering;
 mod scripts;
 mod talking;
+mod tally;
+mod telling;
 mod waiting;
 mod while_waiting;
 mod whisper;
@@ -33,6 +35,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use ending::Ending;
 pub(crate) use inbound::cut;
 pub(crate) use scripts::{Saved as SavedScript, ScriptId, Scripts};
+pub(crate) use tally::{QueueEntry, Tally};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
@@ -74,6 +77,8 @@ pub(crate) struct Call {
     pub playing: Option<Playing>,
     pub setup_measured: bool,
     pub ver: u32,
+    #[serde(default)]
+    pub tally: Tally,
 }
 
 /// Prompts that play once.

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::fact::{Fact, OfferEnd, SegmentKind};
 use crate::limits::NO_PORT_RETRY;
 use crate::timer::{CallTimer, Timer};
+use crate::trace::TraceEntry;
 
 impl Engine {
     /// The phones have rung for as long as the queue lets them.
@@ -145,13 +146,22 @@ impl Engine {
             self.effect(Effect::Reply { id: command, result: Err(not_yours("This offer is over.")) });
         }
         if offer.shown.is_some() {
-            let (offer_id, agent) = (offer.id, offer.agent);
+            let (offer_id, agent, since) = (offer.id, offer.agent, offer.ringing_since);
+            let entry = TraceEntry::OfferEnded {
+                offer: offer_id,
+                agent: agent.clone(),
+                how,
+                cause: cause.to_owned(),
+                rang_ms: now.since(since).as_millis() as u64,
+            };
+            self.trace(now, id, entry);
             self.fact(Fact::OfferEnded {
                 tenant: tenant.clone(),
                 call: id,
                 offer: offer_id,
                 agent: agent.clone(),
                 how,
+                offered_ms: Some(since.as_millis()),
             });
             let event = match how {
                 OfferEnd::Rejected => Event::OfferRejected { offer_id, call_id: id },

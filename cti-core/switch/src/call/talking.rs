@@ -13,8 +13,8 @@ use crate::desk::{AgentState, CallView, Direction, Event};
 use crate::effect::{Effect, Measure};
 use crate::engine::{Engine, OpenRecording, Party};
 use crate::fact::{Fact, OfferEnd, SegmentKind};
-use crate::hours::local_day;
 use crate::timer::{CallTimer, Timer};
+use crate::trace::TraceEntry;
 
 impl Engine {
     pub(crate) fn phone_answered(&mut self, now: Timestamp, session: SessionId, answer: Option<&[u8]>) {
@@ -51,7 +51,7 @@ impl Engine {
         call.end_ringing(now, Some(SegmentKind::Talk));
         let Some(waiting) = call.waiting_mut() else { return };
         let Some(offer) = waiting.offers.pop() else { return };
-        let (queue, entered, estimate) = (waiting.queue.clone(), waiting.entered, waiting.estimate.take());
+        let (queue, estimate) = (waiting.queue.clone(), waiting.estimate.take());
         let Some(leg) = offer.leg else { return };
         self.offers.remove(&offer.id);
         let (agent, agent_leg, media) = (offer.agent.clone(), leg.id, leg.media.clone());
@@ -79,19 +79,22 @@ impl Engine {
             }));
         }
         self.timers.cancel_call(id);
-        if let Some(state) = self.tenants.get_mut(&tenant) {
-            let day = local_day(now, state.tenant.zone);
-            if let Some(queue) = state.queues.get_mut(&queue) {
-                let threshold = Duration::from_secs(u64::from(queue.decl.service_level.seconds));
-                queue.stats.add_answered(day, now.since(entered), threshold);
-            }
-            if let Some(agent) = state.agents.get_mut(&agent) {
-                agent.task = Task::Talk(id);
-                agent.missed = 0;
-            }
+        if let Some(agent) = self.agent_mut(&tenant, &agent) {
+            agent.task = Task::Talk(id);
+            agent.missed = 0;
         }
-        let how = OfferEnd::Accepted;
-        self.fact(Fact::OfferEnded { tenant: tenant.clone(), call: id, offer: offer.id, agent: agent.clone(), how });
+        let (how, offered_ms) = (OfferEnd::Accepted, Some(offer.ringing_since.as_millis()));
+        self.fact(Fact::OfferEnded {
+            tenant: tenant.clone(),
+            call: id,
+            offer: offer.id,
+            agent: agent.clone(),
+            how,
+            offered_ms,
+        });
+        self.count_answer(id, &agent);
+        let waited_ms = wait.as_millis() as u64;
+        self.trace(now, id, TraceEntry::Answered { agent: agent.clone(), waited_ms });
         self.fact(Fact::Answered { tenant: tenant.clone(), call: id, agent: agent.clone() });
         self.measure(Measure::QueueWait { seconds: wait.as_secs_f64() });
         self.measure_estimate(now, estimate);

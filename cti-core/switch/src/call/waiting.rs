@@ -8,9 +8,10 @@ use super::{Call, Records, Stage, Waiting, Wish};
 use crate::config::{AnswerWhen, QueueDecl, StickyBy, Target, Tenant, When};
 use crate::desk::Candidate;
 use crate::engine::Engine;
-use crate::fact::{Fact, Outcome, SegmentKind};
+use crate::fact::{Outcome, SegmentKind};
 use crate::limits::{OVERFLOWS_MAX, RECORDS_WAIT};
 use crate::timer::{CallTimer, Timer};
+use crate::trace::Destination;
 
 /// The cause of a call that was passed on to busy.
 pub(crate) const BUSY: &str = "busy";
@@ -20,18 +21,16 @@ impl Engine {
     pub(crate) fn enqueue(&mut self, now: Timestamp, id: CallId, name: &QueueName, wish: Wish) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(state) = self.tenants.get_mut(&call.tenant) else { return };
-        let day = state.look_at_day(now);
+        state.look_at_day(now);
         let Some(queue) = state.queues.get_mut(name) else {
             self.say_goodbye(now, id, "queue_removed");
             return;
         };
         call.queue = Some(name.clone());
         call.queued.get_or_insert(now);
-        queue.stats.add_offered(day);
         let priority = queue.decl.priority.saturating_add(wish.priority);
         let passed_on = closed_to(&queue.decl, &state.tenant, now);
-        let tenant = call.tenant.clone();
-        self.fact(Fact::Queued { tenant, call: id, queue: name.clone(), priority });
+        self.count_entry(now, id, name, priority);
         if let Some((to, cause)) = passed_on {
             self.overflow(now, id, cause, wish, Some(to));
             return;
@@ -103,7 +102,12 @@ impl Engine {
             entry.related = related(customer);
         }
         let Some(acd) = self.acd_mut(&tenant) else { return };
-        match acd.enter(now, id, entry) {
+        // Before the caller takes one of them.
+        let staff = acd.staff(&entry.queue);
+        let prefer = entry.prefer.clone();
+        let entered = acd.enter(now, id, entry);
+        self.trace_entry(now, id, staff, prefer);
+        match entered {
             Entered::Waiting => {
                 self.take_in(now, id);
                 self.entered.push_back(id);
@@ -157,6 +161,7 @@ impl Engine {
         if call.overflows > OVERFLOWS_MAX {
             return self.say_goodbye(now, id, "overflow_limit");
         }
+        self.count_overflow(now, id, cause, destination(&to));
         self.leave_queue(now, id);
         match to {
             Target::Queue(name) => self.enqueue(now, id, &name, wish),
@@ -208,6 +213,17 @@ fn related(customer: &Candidate) -> Vec<AgentName> {
         }
     }
     names
+}
+
+fn destination(to: &Target) -> Destination {
+    match to {
+        Target::Queue(name) => Destination::Queue(name.clone()),
+        Target::Agent(name) => Destination::Agent(name.clone()),
+        Target::Ivr { name, node: _ } => Destination::Ivr(name.clone()),
+        Target::Voicemail => Destination::Voicemail,
+        Target::Number(number) => Destination::Number(number.clone()),
+        Target::Busy => Destination::Busy,
+    }
 }
 
 /// The first rule by which the queue takes nobody in at this moment: emergency, or outside the hours.

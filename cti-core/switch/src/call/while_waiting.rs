@@ -11,6 +11,7 @@ use crate::config::{Comfort, KeyAction};
 use crate::effect::Measure;
 use crate::engine::Engine;
 use crate::timer::{CallTimer, Timer};
+use crate::trace::{Destination, TraceEntry};
 
 impl Engine {
     /// What the caller hears on entering: welcome, and where nobody rings yet, position and wait; then music.
@@ -69,15 +70,23 @@ impl Engine {
     }
 
     /// Position and estimated wait, as the queue announces them.
-    fn announcement(&self, now: Timestamp, id: CallId) -> Vec<&'static str> {
+    fn announcement(&mut self, now: Timestamp, id: CallId) -> Vec<&'static str> {
         let Some(call) = self.calls.get(&id) else { return Vec::new() };
         let (Some(queue), Some(acd)) = (self.queue_of(call), self.acd_of(&call.tenant)) else { return Vec::new() };
+        let position = acd.position(id).filter(|_| queue.decl.announce.position);
+        let position = position.map(|position| u32::try_from(position).unwrap_or(u32::MAX));
+        let estimate = acd.estimate(now, id).filter(|_| queue.decl.announce.wait);
         let mut prompts = Vec::new();
-        if let Some(position) = acd.position(id).filter(|_| queue.decl.announce.position) {
-            prompts.extend(announce::position(&call.locale, u32::try_from(position).unwrap_or(u32::MAX)));
+        if let Some(position) = position {
+            prompts.extend(announce::position(&call.locale, position));
         }
-        if let Some(estimate) = acd.estimate(now, id).filter(|_| queue.decl.announce.wait) {
+        if let Some(estimate) = estimate {
             prompts.extend(announce::wait(&call.locale, estimate.wait));
+        }
+        if !prompts.is_empty() {
+            let wait_ms = estimate.map(|estimate| estimate.wait.as_millis() as u64);
+            let estimator = estimate.map(|estimate| estimate.estimator.to_owned());
+            self.trace(now, id, TraceEntry::Told { position, wait_ms, estimator });
         }
         prompts
     }
@@ -94,6 +103,7 @@ impl Engine {
     pub(crate) fn waiting_digit(&mut self, now: Timestamp, id: CallId, digit: char) {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(KeyAction { ivr: Some(ivr), node, .. }) = self.key_of(call, digit).cloned() else { return };
+        self.count_move(now, id, Destination::Ivr(ivr.clone()));
         self.leave_queue(now, id);
         self.enter_menu(now, id, &ivr, node);
     }

@@ -78,6 +78,9 @@ pub struct QueueDecl {
     pub auto_answer: bool,
     #[serde(default)]
     pub whisper: Whisper,
+    /// A caller who hangs up within this time of entering is counted as a short abandon too.
+    #[serde(default = "default_short_abandon_s")]
+    pub short_abandon_s: u32,
 }
 
 /// Answered within `seconds`: `percent` of them.
@@ -178,6 +181,9 @@ const fn default_misses_max() -> u32 {
 const fn default_wrapup_s() -> u32 {
     30
 }
+const fn default_short_abandon_s() -> u32 {
+    5
+}
 const fn default_max_wait_s() -> u32 {
     600
 }
@@ -223,6 +229,7 @@ impl QueueDecl {
             borrow: Vec::new(),
             auto_answer: false,
             whisper: Whisper::default(),
+            short_abandon_s: default_short_abandon_s(),
         }
     }
 }

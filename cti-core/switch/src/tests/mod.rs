@@ -3,6 +3,7 @@
 mod after_calls;
 mod bad_input;
 mod changes;
+mod counted;
 mod figures;
 mod flow;
 mod late_offer;

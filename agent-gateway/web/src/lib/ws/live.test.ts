@@ -3,7 +3,10 @@ import type { CallLive, LiveDelta, QueueLive } from '../generated';
 import { liveFrame, NO_LIVE } from './live';
 
 const queue = (name: string, waiting: number): QueueLive => ({
-  name, waiting, longest_wait_ms: 0, offered: 0, answered: 0, abandoned: 0, service_level: null, agents_ready: 0, agents_staffed: 0,
+  name, waiting, longest_wait_ms: 0, offered: 0, answered: 0, abandoned: 0, abandoned_ringing: 0, abandoned_short: 0,
+  overflowed_in: 0, overflowed_out: 0, service_level: null,
+  service_levels: { of_answered: null, of_offered: null, abandons_excluded: null, abandons_included: null },
+  asa_ms: null, aht_ms: null, wait_max_ms: 0, agents_ready: 0, agents_staffed: 0,
 });
 const delta = (over: Partial<LiveDelta>): LiveDelta => ({
   at_ms: 1, full: false, queues: [], agents: [], calls: [], gone_queues: [], gone_agents: [], gone_calls: [], ...over,
