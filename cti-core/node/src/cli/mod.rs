@@ -5,6 +5,8 @@ mod check;
 mod demo;
 mod recording;
 mod serve;
+mod simulate;
+mod staff;
 mod upgrade;
 mod user;
 
@@ -68,6 +70,10 @@ enum Command {
     /// The recordings' seals
     #[command(subcommand)]
     Recording(recording::Command),
+    /// Run the tenant's own rules over simulated callers, and print the figures
+    Simulate(simulate::Simulate),
+    /// How many agents a service level takes: Erlang C, or with a patience Erlang A
+    Staff(staff::Staff),
     /// A SIP phone: calls, or waits for calls and answers them
     Phone(Box<phone::Args>),
 }
@@ -123,6 +129,8 @@ pub fn main() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::User(user) => user.run(&place),
         Command::Recording(recording) => recording.run(&place),
+        Command::Simulate(simulate) => simulate.run(),
+        Command::Staff(staff) => staff.run(),
         Command::Phone(args) => phone::run(*args),
     };
     match done {

@@ -14,6 +14,7 @@ pub enum Kind {
     Node,
     Tenant,
     Ivr,
+    Load,
 }
 
 impl Kind {
@@ -22,11 +23,12 @@ impl Kind {
             Self::Node => "configuration",
             Self::Tenant => "tenant",
             Self::Ivr => "IVR script",
+            Self::Load => "load",
         }
     }
 
-    /// By its tables: a tenant's file has `[tenant]` or the lists that belong to one, a configuration has a section
-    /// of its own, and what has neither is a script.
+    /// By its tables: a tenant's file has `[tenant]` or the lists that belong to one, a load has arrivals, a
+    /// configuration has a section of its own, and what has neither is a script.
     fn of(table: &toml::Table) -> Self {
         const TENANT: [&str; 6] = ["tenant", "trunk", "ivr", "number", "queue", "agent"];
         const NODE: [&str; 8] = ["http", "sip", "media", "database", "recordings", "journal", "metrics", "log"];
@@ -37,6 +39,8 @@ impl Kind {
         };
         if has(&TENANT) {
             Self::Tenant
+        } else if table.contains_key("arrivals") {
+            Self::Load
         } else if has(&NODE) || node_section() || table.is_empty() {
             Self::Node
         } else {
@@ -54,6 +58,7 @@ pub fn check(file: &Path) -> Result<Kind, Problems> {
         Kind::Node => NodeConfig::parse(file, &text).map(drop)?,
         Kind::Tenant => TenantFile::load(file).map(drop)?,
         Kind::Ivr => check_script(file, &text)?,
+        Kind::Load => super::load(file, None).map(drop)?,
     }
     Ok(kind)
 }

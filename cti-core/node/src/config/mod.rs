@@ -5,6 +5,7 @@ mod environment;
 #[cfg(test)]
 #[path = "tests.rs"]
 mod file_tests;
+mod load_file;
 mod locate;
 mod node_file;
 mod place;
@@ -13,6 +14,7 @@ mod tenant_file;
 use std::path::{Path, PathBuf};
 
 pub use check::{Kind, check};
+pub use load_file::load;
 pub use node_file::{Digest, Durability, LogFormat, NodeConfig, PortRange};
 pub use place::{Problem, Problems, line_column, nearest};
 pub use tenant_file::{REALM, TenantFile, ha1};

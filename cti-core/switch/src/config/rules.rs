@@ -1,6 +1,9 @@
 //! The tenant's file as the ACD reads it.
 
+use std::collections::BTreeMap;
+
 use cti_acd::{AgentRules, OverflowRule, QueueRules, Rules, Strategy};
+use cti_base::QueueName;
 
 use super::{Overflow, QueueDecl, Target, TenantDoc, When};
 use crate::limits::RING_ALL_MAX;
@@ -19,6 +22,19 @@ impl TenantDoc {
             (decl.name.clone(), rules)
         });
         Rules { queues: self.queue.iter().map(queue).collect(), agents: agents.collect() }
+    }
+}
+
+impl TenantDoc {
+    /// Where the overflow rules of each queue lead, by the ACD's numbers for them; `None` is out of the queues.
+    pub fn acd_moves(&self) -> BTreeMap<QueueName, Vec<Option<QueueName>>> {
+        let target = |rule: &Overflow| match &rule.to {
+            Target::Queue(queue) => Some(queue.clone()),
+            Target::Agent(_) | Target::Ivr { .. } | Target::Voicemail | Target::Number(_) | Target::Busy => None,
+        };
+        let rules =
+            |decl: &QueueDecl| decl.overflow.iter().filter(|rule| rule.when.of_acd().is_some()).map(target).collect();
+        self.queue.iter().map(|decl| (decl.name.clone(), rules(decl))).collect()
     }
 }
 
