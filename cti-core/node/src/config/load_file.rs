@@ -47,11 +47,9 @@ fn in_value(value: &DeValue<'_>, path: &[Step]) -> Option<usize> {
             let item = list.get(*at)?;
             in_value(item.get_ref(), rest).or(Some(item.span().start))
         }
-        DeValue::String(_)
-        | DeValue::Integer(_)
-        | DeValue::Float(_)
-        | DeValue::Boolean(_)
-        | DeValue::Datetime(_) => None,
+        DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {
+            None
+        }
     }
 }
 
