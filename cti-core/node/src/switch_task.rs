@@ -336,8 +336,10 @@ impl Task {
         match measure {
             Measure::Setup { since } => metrics.setup_seconds.observe(clock::now().since(*since).as_secs_f64()),
             Measure::QueueWait { seconds } => metrics.queue_wait_seconds.observe(*seconds),
-            Measure::EstimateError { estimator, seconds } => {
-                metrics.wait_estimate_error_seconds.with_label_values(&[estimator.as_str()]).observe(*seconds);
+            Measure::EstimateError { estimator, seconds, naive_s } => {
+                for (estimator, seconds) in [(*estimator, *seconds), ("naive", *naive_s)] {
+                    metrics.wait_estimate_error_seconds.with_label_values(&[estimator]).observe(seconds);
+                }
             }
             Measure::SipRejected { reason } => metrics.sip_rejected_total.with_label_values(&[reason.as_str()]).inc(),
             Measure::CallRejected { reason } => metrics.sip_rejected_total.with_label_values(&[*reason]).inc(),

@@ -33,8 +33,8 @@ pub enum Measure {
     Setup { since: Timestamp },
     /// `zongji_queue_wait_seconds`.
     QueueWait { seconds: f64 },
-    /// `zongji_wait_estimate_error_seconds{estimator}`, of an answered caller.
-    EstimateError { estimator: String, seconds: f64 },
+    /// `zongji_wait_estimate_error_seconds{estimator}`, of an answered caller; under `naive` what that estimate was off.
+    EstimateError { estimator: &'static str, seconds: f64, naive_s: f64 },
     /// `zongji_sip_rejected_total{reason}`.
     SipRejected { reason: RejectReason },
     /// An INVITE that no trunk or number explains; `reason` as in `zongji_sip_rejected_total`.

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use cti_acd::{Acd, Activity, Decision, Left};
+use cti_acd::{Acd, Activity, Decision, ESTIMATOR, Left};
 use cti_base::{AgentName, CallId, OfferId, QueueName, TenantId, Timestamp};
 
 use super::agent::Task;
 use crate::call::{Offer, Records};
 use crate::desk::AgentState;
+use crate::effect::Measure;
 use crate::engine::{Engine, TenantState};
 use crate::hours::local_day;
 use crate::limits::{RECORDS_WAIT, RING_ALL_MAX};
@@ -68,10 +69,19 @@ impl Engine {
 
     /// The call waits for nobody any more.
     pub(crate) fn leave_acd(&mut self, now: Timestamp, id: CallId, how: Left) {
-        let Some(call) = self.calls.get(&id).filter(|call| call.waiting().is_some()) else { return };
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(queue) = call.waiting().map(|waiting| waiting.queue.clone()) else { return };
         let tenant = call.tenant.clone();
-        if let Some(acd) = self.acd_mut(&tenant) {
-            acd.leave(now, id, how);
+        let Some(acd) = self.acd_mut(&tenant) else { return };
+        let before = acd.estimate_error(&queue);
+        acd.leave(now, id, how);
+        let after = acd.estimate_error(&queue);
+        if after.calls > before.calls {
+            self.measure(Measure::EstimateError {
+                estimator: ESTIMATOR,
+                seconds: after.sum_s - before.sum_s,
+                naive_s: after.naive_sum_s - before.naive_sum_s,
+            });
         }
     }
 

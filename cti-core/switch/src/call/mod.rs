@@ -123,20 +123,8 @@ pub(crate) struct Waiting {
     pub comfort_next: Option<usize>,
     #[serde(default)]
     pub comfort: Option<usize>,
-    /// The wait as it was estimated when the caller began to wait.
-    #[serde(default)]
-    pub estimate: Option<Estimated>,
     /// The agents who are being offered it, at most `RING_ALL_MAX`; all at once, and the first to answer has it.
     pub offers: Vec<Offer>,
-}
-
-/// An estimate, to be held against what comes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Estimated {
-    pub at: Timestamp,
-    pub wait: Duration,
-    pub naive: Duration,
-    pub estimator: String,
 }
 
 /// What a caller asks of a queue beyond its own rules.

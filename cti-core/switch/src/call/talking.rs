@@ -51,7 +51,7 @@ impl Engine {
         call.end_ringing(now, Some(SegmentKind::Talk));
         let Some(waiting) = call.waiting_mut() else { return };
         let Some(offer) = waiting.offers.pop() else { return };
-        let (queue, estimate) = (waiting.queue.clone(), waiting.estimate.take());
+        let queue = waiting.queue.clone();
         let Some(leg) = offer.leg else { return };
         self.offers.remove(&offer.id);
         let (agent, agent_leg, media) = (offer.agent.clone(), leg.id, leg.media.clone());
@@ -97,7 +97,6 @@ impl Engine {
         self.trace(now, id, TraceEntry::Answered { agent: agent.clone(), waited_ms });
         self.fact(Fact::Answered { tenant: tenant.clone(), call: id, agent: agent.clone() });
         self.measure(Measure::QueueWait { seconds: wait.as_secs_f64() });
-        self.measure_estimate(now, estimate);
         self.answer_caller(now, id);
         if let Some(media) = media {
             self.media(id, MediaCommand::Connect { leg: agent_leg, media });

@@ -39,16 +39,7 @@ impl Engine {
         call.segment(now, Some(SegmentKind::Queue));
         call.stage_since = now;
         let (queue, offers) = (name.clone(), Vec::new());
-        let waiting = Waiting {
-            queue,
-            entered: now,
-            wish,
-            entering: true,
-            comfort_next: None,
-            comfort: None,
-            estimate: None,
-            offers,
-        };
+        let waiting = Waiting { queue, entered: now, wish, entering: true, comfort_next: None, comfort: None, offers };
         call.stage = Stage::Waiting(Box::new(waiting));
         match self.records_wanted_until(now, id) {
             Some(until) => self.timers.set(Timer::Call(id, CallTimer::RecordsWait), until),

@@ -6,9 +6,7 @@ use cti_base::{CallId, Timestamp};
 use cti_media::{Audio, PromptRef};
 use ivr_scripts::announce;
 
-use super::Estimated;
 use crate::config::{Comfort, KeyAction};
-use crate::effect::Measure;
 use crate::engine::Engine;
 use crate::timer::{CallTimer, Timer};
 use crate::trace::{Destination, TraceEntry};
@@ -16,7 +14,6 @@ use crate::trace::{Destination, TraceEntry};
 impl Engine {
     /// What the caller hears on entering: welcome, and where nobody rings yet, position and wait; then music.
     pub(crate) fn welcome(&mut self, now: Timestamp, id: CallId) {
-        self.note_estimate(now, id);
         let Some(call) = self.calls.get(&id).filter(|call| call.is_accepted()) else { return };
         let Some(waiting) = call.waiting() else { return };
         let mut prompts = vec!["queue_welcome"];
@@ -26,27 +23,6 @@ impl Engine {
         self.play_prompts(id, prompts.into_iter());
         self.set_announce_timer(now, id);
         self.set_comfort_timer(now, id);
-    }
-
-    /// Keeps what the wait was estimated at, for a caller who is not offered to anybody yet.
-    fn note_estimate(&mut self, now: Timestamp, id: CallId) {
-        let Some(call) = self.calls.get(&id).filter(|call| !call.is_offered()) else { return };
-        let estimate = self.acd_of(&call.tenant).and_then(|acd| acd.estimate(now, id));
-        let (Some(estimate), Some(call)) = (estimate, self.calls.get_mut(&id)) else { return };
-        if let Some(waiting) = call.waiting_mut() {
-            let (wait, naive, estimator) = (estimate.wait, estimate.naive, estimate.estimator.to_owned());
-            waiting.estimate = Some(Estimated { at: now, wait, naive, estimator });
-        }
-    }
-
-    /// How far the estimate was from what came, now that the caller is answered.
-    pub(crate) fn measure_estimate(&mut self, now: Timestamp, estimate: Option<Estimated>) {
-        let Some(Estimated { at, wait, naive, estimator }) = estimate else { return };
-        let waited = now.since(at);
-        for (estimator, told) in [(estimator, wait), ("naive".to_owned(), naive)] {
-            let seconds = told.abs_diff(waited).as_secs_f64();
-            self.measure(Measure::EstimateError { estimator, seconds });
-        }
     }
 
     pub(crate) fn announce_due(&mut self, now: Timestamp, id: CallId) {
