@@ -13,7 +13,6 @@ use anyhow::Result;
 /// One message of the program's: its method, the phone's user, and the call's `X-Zongji-Call` where it is an INVITE.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    pub at: Instant,
     pub method: String,
     pub user: String,
     pub call: String,
@@ -105,8 +104,8 @@ fn take(
         let _ = socket.send_to(text.as_bytes(), from);
     };
     if known.insert((method.to_owned(), id.clone())) {
-        let (at, call) = (Instant::now(), header(text, "X-Zongji-Call"));
-        let heard = Heard { at, method: method.to_owned(), user: user.clone(), call };
+        let call = header(text, "X-Zongji-Call");
+        let heard = Heard { method: method.to_owned(), user: user.clone(), call };
         shared.lock().expect("the bank's notes").heard.push(heard);
         if method == "INVITE" {
             phones.insert(id.clone(), Ringing { invite: text.to_owned(), from, user, answered: None });
