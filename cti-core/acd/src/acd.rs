@@ -152,6 +152,17 @@ impl Acd {
         self.settle(now);
     }
 
+    /// The customer of a callback has answered: from here on they wait like any other caller, and the limits count.
+    pub fn on_the_line(&mut self, now: Timestamp, id: CallId) {
+        self.run_due(now);
+        let Some(ix) = self.waiter_ix.get(&id).copied() else { return };
+        let entry = &mut self.waiters[ix].entry;
+        if std::mem::take(&mut entry.callback) {
+            entry.limits_from = Some(now);
+            self.plan_due(now, ix);
+        }
+    }
+
     /// The agent is not offered the caller any more; the caller waits again when nobody else is. The agent is ready again
     /// when [`Acd::set_agent`] says so.
     pub fn offer_ended(&mut self, now: Timestamp, id: CallId, agent: &AgentName, missed: bool) {

@@ -32,6 +32,13 @@ pub struct Entry {
     pub related: Vec<AgentName>,
     /// The only agent who may take the call, whatever queues and skills they have.
     pub direct: Option<AgentName>,
+    /// Nobody is on the line: the customer is dialled when the turn comes. Such an entry is passed on by no limit, and one
+    /// agent at a time is kept free for it, under [`crate::Strategy::RingAll`] too.
+    #[serde(default)]
+    pub callback: bool,
+    /// What the limits count from where that is later than `entered`: [`crate::Acd::on_the_line`].
+    #[serde(default)]
+    pub limits_from: Option<Timestamp>,
 }
 
 impl Entry {
@@ -48,6 +55,8 @@ impl Entry {
             prefer: None,
             related: Vec::new(),
             direct: None,
+            callback: false,
+            limits_from: None,
         }
     }
 }

@@ -154,7 +154,8 @@ impl Acd {
         let (home, pool) = (of.key.home, of.key.pool);
         let rules = self.queues[home].rules.clone();
         let mut agents = vec![agent];
-        if rules.strategy == Strategy::RingAll && matches!(pool, Pool::Queue(_)) {
+        let rings_all = rules.strategy == Strategy::RingAll && !self.waiters[ix].entry.callback;
+        if rings_all && matches!(pool, Pool::Queue(_)) {
             let waiter = &self.waiters[ix];
             let others = of.ready.iter().map(|(_, other)| *other);
             let others = others.filter(|other| *other != agent && !waiter.shuns(now, *other));

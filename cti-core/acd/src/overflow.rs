@@ -19,6 +19,9 @@ impl Acd {
     /// The limit that turns a caller away at the door.
     pub(crate) fn limit_on_entry(&mut self, now: Timestamp, ix: Ix<Waiter>) -> Option<(Option<usize>, LimitKind)> {
         let waiter = &self.waiters[ix];
+        if waiter.entry.callback {
+            return None;
+        }
         let rules = self.queues[waiter.home].rules.clone();
         let waiting = self.line_length(ix);
         let waited = now.since(waiter.entry.entered);
@@ -64,10 +67,13 @@ impl Acd {
     fn limit_while_waiting(&mut self, now: Timestamp, ix: Ix<Waiter>) -> Option<(Option<usize>, LimitKind)> {
         let waiter = &self.waiters[ix];
         let queue = &self.queues[waiter.home];
-        let (rules, entered) = (queue.rules.clone(), waiter.entry.entered);
+        let (rules, entered) = (queue.rules.clone(), waiter.limits_from());
         let agent_gone = waiter.direct.is_some_and(|agent| !self.agents[agent].declared);
         if !queue.declared || agent_gone {
             return Some((None, LimitKind::Gone));
+        }
+        if waiter.entry.callback {
+            return None;
         }
         let looks_at_estimate = waiter.estimate_at.is_some_and(|at| at <= now);
         if looks_at_estimate {
@@ -90,12 +96,15 @@ impl Acd {
     /// When a limit may next be past.
     pub(crate) fn next_limit(&self, now: Timestamp, ix: Ix<Waiter>) -> Option<Timestamp> {
         let waiter = &self.waiters[ix];
+        if waiter.entry.callback {
+            return None;
+        }
         let rules = &self.queues[waiter.home].rules;
         let after = rules_of(rules).filter_map(|(_, rule)| match rule {
             OverflowRule::AfterS(s) => Some(s),
             OverflowRule::Waiting(_) | OverflowRule::EstimateS(_) | OverflowRule::NoStaff => None,
         });
-        let timed = after.chain([rules.max_wait_s]).map(|s| waiter.entry.entered + seconds(s));
+        let timed = after.chain([rules.max_wait_s]).map(|s| waiter.limits_from() + seconds(s));
         timed.chain(waiter.estimate_at).filter(|at| *at > now).min()
     }
 

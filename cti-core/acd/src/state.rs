@@ -159,6 +159,11 @@ impl Waiter {
         self.tried.iter().any(|(tried, until)| *tried == agent && *until > now)
     }
 
+    /// What the queue's limits count from.
+    pub(crate) fn limits_from(&self) -> Timestamp {
+        self.entry.limits_from.unwrap_or(self.entry.entered)
+    }
+
     pub(crate) fn may_stand(&self) -> bool {
         self.offers.is_empty() && !self.limited && self.paused_until.is_none()
     }
