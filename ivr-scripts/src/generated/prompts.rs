@@ -3,6 +3,8 @@
 pub const PROMPTS: &[(&str, &str, &[u8])] = &[
     ("en", "all_busy", include_bytes!("../../prompts/en/all_busy.wav")),
     ("en", "beep", include_bytes!("../../prompts/en/beep.wav")),
+    ("en", "callback_promised", include_bytes!("../../prompts/en/callback_promised.wav")),
+    ("en", "callback_refused", include_bytes!("../../prompts/en/callback_refused.wav")),
     ("en", "closed", include_bytes!("../../prompts/en/closed.wav")),
     ("en", "connecting", include_bytes!("../../prompts/en/connecting.wav")),
     ("en", "enter_number", include_bytes!("../../prompts/en/enter_number.wav")),
@@ -59,6 +61,8 @@ pub const PROMPTS: &[(&str, &str, &[u8])] = &[
     ("music", "default", include_bytes!("../../prompts/music/default.wav")),
     ("zh-CN", "all_busy", include_bytes!("../../prompts/zh-CN/all_busy.wav")),
     ("zh-CN", "beep", include_bytes!("../../prompts/zh-CN/beep.wav")),
+    ("zh-CN", "callback_promised", include_bytes!("../../prompts/zh-CN/callback_promised.wav")),
+    ("zh-CN", "callback_refused", include_bytes!("../../prompts/zh-CN/callback_refused.wav")),
     ("zh-CN", "closed", include_bytes!("../../prompts/zh-CN/closed.wav")),
     ("zh-CN", "connecting", include_bytes!("../../prompts/zh-CN/connecting.wav")),
     ("zh-CN", "enter_number", include_bytes!("../../prompts/zh-CN/enter_number.wav")),
@@ -115,4 +119,4 @@ pub const PROMPTS: &[(&str, &str, &[u8])] = &[
 ];
 /// SHA-256 of prompts.toml and regen.sh, one after the other, as they were when the audio was made.
 #[cfg(test)]
-pub const SOURCE_SHA256: &str = "8ea917fea750cae1b56316ec824aed8a9b28d5f8d47bceb261da2b3819a1cad1";
+pub const SOURCE_SHA256: &str = "54bd4b7d284ab924c5241104167958eb84bc69d9abeaa658aa08caa9128243db";
