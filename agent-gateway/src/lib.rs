@@ -9,6 +9,7 @@
 //! | `Effect::Desk` | [`Hub::deliver`] |
 //! | `Effect::Offer` | [`Hub::offer`] |
 //! | `Effect::Reply` | [`Hub::reply`] |
+//! | `Effect::CallbackAnswer` | [`Hub::callback_answer`] |
 
 mod api;
 mod assets;

@@ -32,6 +32,8 @@ pub fn write_to(dir: &Path) -> Result<(), Error> {
         records::cases::CaseEvent,
         records::calls::Call,
         records::audit::AuditEntry,
+        cti_switch::Callback,
+        crate::api::CallbackRequest,
         records::Listing<records::calls::Call>,
         crate::Problem,
         crate::api::SignIn,

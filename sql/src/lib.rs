@@ -15,6 +15,7 @@ mod statement;
 mod store;
 
 pub mod audit;
+pub mod callbacks;
 pub mod callers;
 pub mod calls;
 pub mod cases;
@@ -42,6 +43,7 @@ pub use store::{POSTGRES_CONNECTIONS_MAX, SQLITE_READERS_MAX, Store};
 pub fn statements() -> impl Iterator<Item = &'static Statement> {
     [
         audit::ALL,
+        callbacks::ALL,
         callers::ALL,
         calls::ALL,
         cases::ALL,

@@ -10,6 +10,7 @@ use cti_media::Gap;
 use cti_switch::figures::counts;
 use cti_switch::{CallRecord, Fact, FactRecord, LegRole, SegmentKind};
 
+use crate::callbacks;
 use crate::calls::{CallLeg, CallSegment, LegQuality};
 use crate::contacts::digits_of;
 use crate::error::{Result, check_text};
@@ -74,7 +75,10 @@ const fn is_kept(fact: &Fact) -> bool {
         | Fact::WrapupEnded { .. }
         | Fact::Traced { .. }
         | Fact::RecordingStarted { .. }
-        | Fact::RecordingEnded { .. } => true,
+        | Fact::RecordingEnded { .. }
+        | Fact::CallbackRequested { .. }
+        | Fact::CallbackAttempt { .. }
+        | Fact::CallbackEnded { .. } => true,
         Fact::CallStarted { .. }
         | Fact::NodeEntered { .. }
         | Fact::Queued { .. }
@@ -124,6 +128,7 @@ pub async fn reset(store: &Store) -> Result<()> {
     }
     figures::forget(&mut tx).await?;
     trace::forget(&mut tx).await?;
+    callbacks::forget(&mut tx).await?;
     tx.commit().await
 }
 
@@ -173,6 +178,9 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
             ];
             tx.run(&RECORDING_ENDED, args).await.map(|_| ())
         }
+        Fact::CallbackRequested { callback }
+        | Fact::CallbackAttempt { callback }
+        | Fact::CallbackEnded { callback } => callbacks::put(tx, callback).await,
         // The call's own record carries what history shows of these, and the figures count them.
         Fact::CallStarted { .. }
         | Fact::NodeEntered { .. }

@@ -1,6 +1,7 @@
 //! What the records promise, on SQLite and on PostgreSQL alike. Every store test is written once, takes an empty [`Store`] and
 //! runs on both: one PostgreSQL server for the whole run, a fresh database a test.
 
+mod callbacks;
 mod calls;
 mod cases;
 mod customers;

@@ -152,7 +152,10 @@ impl Reckoned {
                 }
             }
             Fact::CallEnded { record } => self.ended(record),
-            Fact::CallStarted { .. }
+            Fact::CallbackRequested { .. }
+            | Fact::CallbackAttempt { .. }
+            | Fact::CallbackEnded { .. }
+            | Fact::CallStarted { .. }
             | Fact::QueueLeft { .. }
             | Fact::Held { .. }
             | Fact::TalkEnded { .. }

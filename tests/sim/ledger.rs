@@ -212,6 +212,7 @@ impl Ledger {
             Fact::AgentState { tenant, agent, state, reason, was: _ } => {
                 self.state(tenant, agent, *state, reason.clone())
             }
+            Fact::CallbackRequested { .. } | Fact::CallbackAttempt { .. } | Fact::CallbackEnded { .. } => Ok(()),
         }
     }
 

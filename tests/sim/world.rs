@@ -521,6 +521,7 @@ impl World {
                 let known = self.unanswered.remove(&id);
                 ensure(known.is_some(), || format!("command {id:?} is answered twice or was never given"))
             }
+            Effect::CallbackAnswer { .. } => Ok(()),
             Effect::Fact(fact) => self.fact(self.now, fact),
             Effect::Measure(_) => Ok(()),
         }
@@ -644,6 +645,9 @@ impl World {
             | Fact::Held { .. }
             | Fact::RecordingStarted { .. }
             | Fact::WrapupEnded { .. }
+            | Fact::CallbackRequested { .. }
+            | Fact::CallbackAttempt { .. }
+            | Fact::CallbackEnded { .. }
             | Fact::AgentState { .. } => {}
         }
         Ok(())

@@ -15,6 +15,9 @@ mod call_get;
 mod call_peaks;
 mod call_recording;
 mod call_trace;
+mod callback_create;
+mod callback_remove;
+mod callbacks_list;
 mod calls_csv;
 mod calls_list;
 mod case_create;
@@ -69,6 +72,7 @@ use endpoint::Endpoint;
 pub use endpoint::{Access, Method};
 
 pub use call_trace::Trace;
+pub use callback_create::CallbackRequest;
 pub use me_get::Me;
 pub use report_agents::AgentReport;
 pub use report_queues::QueueReport;
@@ -110,6 +114,9 @@ endpoints![
     call_trace,
     report_queues,
     report_agents,
+    callbacks_list,
+    callback_create,
+    callback_remove,
     customers_list,
     customer_create,
     customer_get,

@@ -3,6 +3,7 @@
 //! The switch's side ([`Hub::deliver`], [`Hub::offer`], [`Hub::reply`]) never waits and may be called from any thread.
 
 mod agent_desk;
+mod callbacks;
 mod commands;
 pub(crate) mod live;
 mod log;
@@ -21,7 +22,7 @@ use cti_switch::live::Live;
 use cti_switch::{CommandId, Input, Presence};
 use dashmap::DashMap;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use zongji_sql::sessions::TokenHash;
 
 #[cfg(test)]
@@ -70,6 +71,8 @@ struct Inner {
     /// One for each agent that the switch or a signed-in user has named: as many as there are users.
     desks: DashMap<(TenantId, AgentName), Arc<Desk>>,
     pending: DashMap<u64, (Arc<Desk>, String)>,
+    /// Questions about callbacks that wait for the switch's answer.
+    asked: DashMap<u64, oneshot::Sender<callbacks::Answer>>,
     next_id: AtomicU64,
     inbox: mpsc::Sender<Input>,
     live: LiveWatch,
@@ -89,6 +92,7 @@ impl Hub {
             epoch: hex::encode(epoch),
             desks: DashMap::new(),
             pending: DashMap::new(),
+            asked: DashMap::new(),
             next_id: AtomicU64::new(1),
             inbox,
             live,

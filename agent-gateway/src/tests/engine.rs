@@ -34,9 +34,8 @@ fn engine() -> Engine {
     engine
 }
 
-#[tokio::test]
-async fn going_ready_is_acknowledged_and_shown() {
-    let mut server = Server::start().await;
+/// The true switch on the other end of the inbox, without a network.
+pub fn run_switch(server: &mut Server) {
     let mut inbox = std::mem::replace(&mut server.inbox, tokio::sync::mpsc::channel(1).1);
     let hub = server.hub.clone();
     let live = server.live.clone();
@@ -50,6 +49,7 @@ async fn going_ready_is_acknowledged_and_shown() {
                     Effect::Desk { tenant, agent, event } => hub.deliver(&tenant, &agent, event),
                     Effect::Offer { tenant, agent, offer } => hub.offer(&tenant, &agent, offer),
                     Effect::Reply { id, result } => hub.reply(id, result),
+                    Effect::CallbackAnswer { id, result } => hub.callback_answer(id, *result),
                     Effect::Send(_)
                     | Effect::Media { .. }
                     | Effect::LookUp { .. }
@@ -61,6 +61,12 @@ async fn going_ready_is_acknowledged_and_shown() {
             live.send_replace(Arc::new(published.collect()));
         }
     });
+}
+
+#[tokio::test]
+async fn going_ready_is_acknowledged_and_shown() {
+    let mut server = Server::start().await;
+    run_switch(&mut server);
     // Bob's phone is a contact: it needs no registration.
     let client = server.client("acme", "bob").await;
     let (mut socket, _, _) = client.desk(json!({ "proto": 1, "build": "t" })).await;

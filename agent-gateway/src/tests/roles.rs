@@ -18,7 +18,9 @@ fn http(method: Method) -> Http {
 /// Every endpoint × nobody, every role, and the installation's administrator.
 #[tokio::test]
 async fn every_endpoint_lets_in_exactly_those_it_says() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
+    // Some ask the switch.
+    super::engine::run_switch(&mut server);
     let mut people = vec![("nobody", server.stranger())];
     for role in ["agent", "supervisor", "qa", "admin"] {
         people.push((role, server.client("acme", role).await));

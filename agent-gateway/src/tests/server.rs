@@ -314,7 +314,7 @@ fn person(name: &str) -> UserPut {
 
 pub fn doc(tenant: &str) -> TenantDoc {
     let doc = json!({
-        "tenant": { "id": tenant, "name": "Acme Diesel" },
+        "tenant": { "id": tenant, "name": "Acme Diesel", "outbound": { "prefixes": ["+86"] } },
         "trunk": [{ "name": "carrier-a", "hosts": ["127.0.0.1"] }],
         "ivr": [{ "name": "main", "file": "main.toml", "source": "# text" }],
         "hours": [{ "name": "office", "open": ["Mon-Fri 08:00-18:00"] }],

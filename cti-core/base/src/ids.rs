@@ -54,6 +54,7 @@ uuid_id!(/** One call, from the caller's INVITE to its outcome. */ CallId);
 uuid_id!(/** One party's connection to a call: a dialog and its media. */ LegId);
 uuid_id!(/** The ringing of one agent with one call. */ OfferId);
 uuid_id!(/** One recording, made of one or more segments. */ RecordingId);
+uuid_id!(/** One callback, from its request to its end, whatever calls that takes. */ CallbackId);
 
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {

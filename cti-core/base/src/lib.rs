@@ -8,7 +8,7 @@ mod pii;
 mod rng;
 mod time;
 
-pub use ids::{AgentName, CallId, LegId, NodeName, OfferId, QueueName, RecordingId, TenantId};
+pub use ids::{AgentName, CallId, CallbackId, LegId, NodeName, OfferId, QueueName, RecordingId, TenantId};
 pub use phone::{Country, E164, did_key, did_matches};
 pub use pii::Pii;
 pub use rng::Rng;

@@ -308,6 +308,7 @@ impl Task {
             Effect::Offer { tenant, agent, offer } => self.hands.hub.offer(&tenant, &agent, offer),
             Effect::Desk { tenant, agent, event } => self.hands.hub.deliver(&tenant, &agent, event),
             Effect::Reply { id, result } => self.hands.hub.reply(id, result),
+            Effect::CallbackAnswer { id, result } => self.hands.hub.callback_answer(id, *result),
             // Facts are the journal's: none is released.
             Effect::Fact(_) => {}
             Effect::Measure(measure) => self.measure(&measure),

@@ -11,12 +11,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::hours::Hours;
 
+mod callback;
 mod compile;
+mod outbound;
 mod overflow;
 mod queue;
 mod rules;
 
+pub use callback::{CallbackDecl, DialFirst};
 pub use cti_acd::{OrderRules, RelaxStep, ScoreWeights, Strategy};
+pub use outbound::OutboundDecl;
 pub use overflow::{Overflow, Target, When};
 pub use queue::{Announce, Comfort, KeyAction, QueueDecl, ServiceLevel, Sticky, StickyBy, Whisper, WrapupMode};
 
@@ -55,6 +59,8 @@ pub struct TenantDecl {
     pub break_reasons: Vec<String>,
     #[serde(default = "default_dispositions")]
     pub dispositions: Vec<String>,
+    #[serde(default)]
+    pub outbound: OutboundDecl,
     /// Turns the rules `emergency = true` of every queue on.
     #[serde(default)]
     pub emergency: bool,

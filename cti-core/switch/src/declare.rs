@@ -13,6 +13,7 @@ use crate::config::{Phone, Target, Tenant};
 use crate::desk::AgentState;
 use crate::engine::{Engine, TenantState};
 use crate::figures::Today;
+use crate::outbound::{HostsDown, OutboundUse};
 use crate::routing::TrunkTable;
 
 impl Engine {
@@ -29,6 +30,8 @@ impl Engine {
             day: 0,
             today: Today::default(),
             trunks: BTreeMap::new(),
+            outbound: OutboundUse::default(),
+            hosts_down: HostsDown::default(),
             records_pause_until: Timestamp::default(),
         });
         state.tenant = tenant.clone();
@@ -43,6 +46,7 @@ impl Engine {
         for queue in gone {
             self.empty_queue(now, &id, &queue);
         }
+        self.declare_callbacks(now, &id);
         let agents: Vec<AgentName> =
             self.tenants.get(&id).map(|s| s.agents.keys().cloned().collect()).unwrap_or_default();
         for agent in &agents {

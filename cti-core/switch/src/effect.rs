@@ -2,6 +2,7 @@ use cti_base::{AgentName, CallId, Pii, TenantId, Timestamp};
 use cti_media::MediaCommand;
 use cti_sip::{RejectReason, Transmit};
 
+use crate::callback::{Callback, CallbackRefusal};
 use crate::desk;
 use crate::fact::Fact;
 use crate::input::CommandId;
@@ -21,6 +22,8 @@ pub enum Effect {
     Desk { tenant: TenantId, agent: AgentName, event: desk::Event },
     /// The answer to `Input::Desk`.
     Reply { id: CommandId, result: Result<(), desk::Nack> },
+    /// The answer to `Input::Callback`: the callback as it stands.
+    CallbackAnswer { id: CommandId, result: Box<Result<Callback, CallbackRefusal>> },
     /// To the journal and the projector, in order.
     Fact(Fact),
     /// To the metrics.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cti_acd::Acd;
 use cti_base::{AgentName, CallId, LegId, OfferId, RecordingId, Rng, TenantId, Timestamp};
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::acd::agent::{Agent, Desk};
 use crate::acd::queue::Queue;
 use crate::call::{Call, Ending, Scripts};
+use crate::callback::Callbacks;
+use crate::config::TrunkDecl;
 use crate::config::{QueueDecl, Tenant};
 use crate::desk;
 use crate::effect::{Effect, Measure};
@@ -25,6 +28,7 @@ use crate::idle::Taken;
 use crate::input::Input;
 use crate::limits::{ALARM_STAY, ALARMS_MAX};
 use crate::live::Alarm;
+use crate::outbound::{HostsDown, OutboundUse};
 use crate::routing::TrunkTable;
 use crate::timer::{AgentTimer, CallTimer, Timer, Timers};
 
@@ -55,6 +59,7 @@ pub struct Engine {
     pub(crate) scripts: Scripts,
     /// Calls that are over and wait for their legs' counts.
     pub(crate) endings: BTreeMap<CallId, Ending>,
+    pub(crate) callbacks: Callbacks,
     pub(crate) sessions: BTreeMap<SessionId, (CallId, Party)>,
     pub(crate) offers: BTreeMap<OfferId, CallId>,
     /// Legs whose ports are in use, of live calls and of legs that are being closed.
@@ -118,6 +123,8 @@ pub(crate) struct TenantState {
     pub day: i32,
     pub today: Today,
     pub trunks: BTreeMap<String, TrunkUse>,
+    pub outbound: OutboundUse,
+    pub hosts_down: HostsDown,
     /// Until then the records are not waited for: they did not answer in time.
     pub records_pause_until: Timestamp,
 }
@@ -128,6 +135,32 @@ pub(crate) struct TrunkUse {
     /// When the next call would come if calls came evenly at `max_cps` (generic cell rate algorithm, ITU-T I.371).
     pub next_call: Timestamp,
 }
+
+impl TrunkUse {
+    /// Which of the trunk's limits is reached.
+    pub(crate) fn refusal(&self, now: Timestamp, decl: &TrunkDecl) -> Option<&'static str> {
+        if self.calls >= decl.max_calls {
+            return Some("trunk_max_calls");
+        }
+        let interval = decl.interval();
+        (self.next_call.since(now) > SECOND.saturating_sub(interval)).then_some("trunk_max_cps")
+    }
+
+    /// Counts a call that begins now.
+    pub(crate) fn begin(&mut self, now: Timestamp, decl: &TrunkDecl) {
+        self.calls += 1;
+        self.next_call = self.next_call.max(now) + decl.interval();
+    }
+}
+
+impl TrunkDecl {
+    /// Between two calls at `max_cps`.
+    fn interval(&self) -> Duration {
+        self.max_cps.map_or(Duration::ZERO, |cps| SECOND / cps.max(1))
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
 
 impl Engine {
     pub fn new(config: EngineConfig, seed: [u8; 32]) -> Self {
@@ -142,6 +175,7 @@ impl Engine {
             calls: BTreeMap::new(),
             scripts: Scripts::default(),
             endings: BTreeMap::new(),
+            callbacks: Callbacks::default(),
             sessions: BTreeMap::new(),
             offers: BTreeMap::new(),
             legs: BTreeMap::new(),
@@ -185,6 +219,7 @@ impl Engine {
             Input::SipConnectionClosed(connection) => self.endpoint.connection_closed(now, connection),
             Input::Media(event) => self.media_event(now, event),
             Input::Desk { tenant, agent, id, command } => self.desk_command(now, &tenant, &agent, id, command),
+            Input::Callback { tenant, id, ask } => self.callback_asked(now, &tenant, id, ask),
             Input::DeskPresence { tenant, agent, presence } => self.desk_presence(now, &tenant, &agent, presence),
             Input::OfferShown { offer } => self.offer_shown(now, offer),
             Input::Caller { call, records } => self.caller_known(now, call, records),
@@ -244,6 +279,7 @@ impl Engine {
             match timer {
                 Timer::Call(call, kind) => self.call_timer(now, call, kind),
                 Timer::Agent(tenant, agent, kind) => self.agent_timer(now, &tenant, &agent, kind),
+                Timer::Callback(id, kind) => self.callback_timer(now, id, kind),
                 Timer::Acd(tenant) => self.acd_deadline(now, &tenant),
             }
             self.run_acd(now);
@@ -311,6 +347,7 @@ impl Engine {
             CallTimer::RecordsWait => self.records_late(now, call),
             CallTimer::ShownWait => self.shown_late(now, call),
             CallTimer::Ring => self.ring_timeout(now, call),
+            CallTimer::Dial => self.dial_timeout(now, call),
             CallTimer::Goodbye => self.goodbye_over(now, call),
             CallTimer::Stats => self.emit_ending(now, call),
         }

@@ -4,6 +4,7 @@ use cti_base::{AgentName, CallId, LegId, NodeName, OfferId, Pii, QueueName, Reco
 use cti_media::{Gap, LegStats, Recorded};
 use serde::{Deserialize, Serialize};
 
+use crate::callback::Callback;
 use crate::desk::{AgentState, Direction};
 use crate::trace::{Destination, TraceEntry};
 
@@ -130,6 +131,17 @@ pub enum Fact {
         #[serde(default)]
         entered_ms: Option<u64>,
     },
+    /// Asked for, or in other hands than before. These three hold the callback as it stands.
+    CallbackRequested {
+        callback: Box<Callback>,
+    },
+    /// An attempt begins, goes on or came to nothing.
+    CallbackAttempt {
+        callback: Box<Callback>,
+    },
+    CallbackEnded {
+        callback: Box<Callback>,
+    },
     AgentState {
         tenant: TenantId,
         agent: AgentName,
@@ -166,6 +178,9 @@ impl Fact {
             | Self::AgentState { tenant, .. }
             | Self::Traced { tenant, .. } => tenant,
             Self::CallEnded { record } => &record.tenant,
+            Self::CallbackRequested { callback }
+            | Self::CallbackAttempt { callback }
+            | Self::CallbackEnded { callback } => &callback.tenant,
         }
     }
 }

@@ -44,6 +44,7 @@ impl Engine {
             Input::SipTransportFailed(_)
             | Input::SipConnectionClosed(_)
             | Input::Desk { .. }
+            | Input::Callback { .. }
             | Input::DeskPresence { .. }
             | Input::Declare(_)
             | Input::Drain

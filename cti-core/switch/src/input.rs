@@ -4,6 +4,7 @@ use cti_base::{AgentName, CallId, OfferId, TenantId};
 use cti_media::MediaEvent;
 use cti_sip::{ConnectionId, Flow, Packet};
 
+use crate::callback::CallbackAsk;
 use crate::config::Tenant;
 use crate::desk;
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,12 @@ pub enum Input {
         agent: AgentName,
         id: CommandId,
         command: desk::Command,
+    },
+    /// Answered by `Effect::CallbackAnswer` with the same id.
+    Callback {
+        tenant: TenantId,
+        id: CommandId,
+        ask: CallbackAsk,
     },
     DeskPresence {
         tenant: TenantId,

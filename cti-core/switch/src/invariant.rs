@@ -6,7 +6,8 @@ use cti_base::Timestamp;
 
 use crate::acd::agent::Task;
 use crate::call::{Call, Stage};
-use crate::desk::AgentState;
+use crate::callback::Step;
+use crate::desk::{AgentState, Direction};
 use crate::engine::{Engine, Party, TenantState};
 use crate::limits::RING_ALL_MAX;
 use crate::timer::Timer;
@@ -63,6 +64,7 @@ impl Engine {
             self.check_trunks(state)?;
         }
         self.check_calls()?;
+        self.callbacks.check()?;
         self.check_legs()?;
         self.check_timers()
     }
@@ -106,6 +108,10 @@ impl Engine {
         for name in state.queues.keys() {
             for id in state.acd.waiting_ids(name) {
                 stand += 1;
+                if self.callbacks.of_call(id).is_some_and(|pending| pending.step == Step::InLine) {
+                    ensure!(!self.calls.contains_key(&id), "{id} stands in {name} without anybody and is under way");
+                    continue;
+                }
                 let call = self.calls.get(&id).filter(|call| call.tenant == state.tenant.doc.tenant.id);
                 let Some(waiting) = call.and_then(|call| call.waiting()) else {
                     return Err(format!("{id} stands in {name} but does not wait"));
@@ -116,7 +122,10 @@ impl Engine {
                 ensure!(told == made, "{id} is offered to {made:?}, and to {told:?} by the ACD");
             }
         }
+        let in_line =
+            self.callbacks.iter().filter(|pending| pending.view.tenant == *id && pending.step == Step::InLine);
         let wait = self.calls.values().filter(|call| call.tenant == *id && stands_in_line(call)).count();
+        let wait = wait + in_line.count();
         ensure!(stand == wait, "{wait} calls wait, {stand} stand in queues");
         Ok(())
     }
@@ -127,6 +136,9 @@ impl Engine {
         for call in self.calls.values().filter(|call| call.tenant == *id) {
             *counts.entry(&call.trunk).or_default() += 1;
         }
+        let outbound = |call: &&Call| call.tenant == *id && call.direction == Direction::Outbound;
+        let outbound = self.calls.values().filter(outbound).count();
+        ensure!(state.outbound.calls as usize == outbound, "{} calls out, {outbound} known", state.outbound.calls);
         for (trunk, used) in &state.trunks {
             let calls = counts.get(trunk.as_str()).copied().unwrap_or_default();
             ensure!(used.calls == calls, "trunk {trunk} counts {} calls and has {calls}", used.calls);
@@ -161,7 +173,7 @@ impl Engine {
             let (waits, counted) =
                 (call.waiting().map(|w| &w.queue), call.tally.queue.as_ref().map(|entry| &entry.queue));
             ensure!(waits == counted, "{id} waits in {waits:?} and is counted in {counted:?}");
-            ensure!(call.customer.session.is_some(), "{id} lives without its caller");
+            ensure!(call.customer.session.is_some() || call.is_dialing(), "{id} lives without its caller");
             ensure!(!self.endings.contains_key(id), "{id} lives and is over");
         }
         let offers: usize = self.calls.values().map(|call| call.offers().len()).sum();
@@ -201,6 +213,7 @@ impl Engine {
             let lives = match timer {
                 Timer::Call(id, _) => self.calls.contains_key(id) || self.endings.contains_key(id),
                 Timer::Agent(tenant, agent, _) => self.agent(tenant, agent).is_some(),
+                Timer::Callback(id, _) => self.callbacks.get(*id).is_some(),
                 Timer::Acd(tenant) => self.tenants.contains_key(tenant),
             };
             ensure!(lives, "{timer:?} is of nobody");

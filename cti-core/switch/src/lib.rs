@@ -6,6 +6,7 @@
 
 mod acd;
 mod call;
+mod callback;
 mod commands;
 pub mod config;
 mod declare;
@@ -20,6 +21,7 @@ mod input;
 mod invariant;
 pub mod limits;
 pub mod live;
+mod outbound;
 mod recover;
 mod routing;
 mod snapshot;
@@ -30,6 +32,7 @@ mod tests;
 mod timer;
 pub mod trace;
 
+pub use callback::{Callback, CallbackAsk, CallbackNew, CallbackRefusal, CallbackSource, CallbackState};
 pub use effect::{Effect, Measure};
 pub use engine::{Engine, EngineConfig};
 pub use fact::{

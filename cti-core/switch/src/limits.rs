@@ -76,6 +76,16 @@ pub const NUMBER_LEN_MAX: usize = 64;
 /// The reason an agent gives, in bytes.
 pub const REASON_LEN_MAX: usize = 64;
 
+/// Callbacks of one tenant that are not over.
+pub const CALLBACKS_MAX: usize = 10_000;
+/// How far ahead a callback may be scheduled, and how long one is tried for after its time.
+pub const CALLBACK_AHEAD_MAX: Duration = Duration::from_secs(90 * 86_400);
+pub const CALLBACK_LIFE_MAX: Duration = Duration::from_secs(3 * 86_400);
+/// When a callback whose turn has come and that can not be dialled for want of room is tried again.
+pub const CALLBACK_AGAIN: Duration = Duration::from_secs(1);
+/// How long a trunk's host that did not answer comes after the others.
+pub const TRUNK_HOST_DOWN: Duration = Duration::from_secs(30);
+
 /// Alarms shown at once, and how long one stays after it was last raised.
 pub const ALARMS_MAX: usize = 16;
 pub const ALARM_STAY: Duration = Duration::from_secs(300);

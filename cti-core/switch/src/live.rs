@@ -8,6 +8,7 @@ use ts_rs::TS;
 
 use crate::acd::agent::Agent;
 use crate::call::{Call, Stage};
+use crate::callback::{Pending, Step};
 use crate::desk::{AgentState, CallState, Direction};
 use crate::engine::{Engine, TenantState};
 use crate::figures::Levels;
@@ -131,6 +132,11 @@ impl Engine {
                 live.calls.push(call_live(call));
             }
         }
+        for pending in self.callbacks.iter().filter(|pending| pending.step == Step::InLine) {
+            if let Some(live) = all.get_mut(&pending.view.tenant) {
+                live.calls.push(callback_live(pending));
+            }
+        }
         all
     }
 
@@ -187,12 +193,13 @@ fn agent_live(agent: &Agent) -> AgentLive {
 fn call_live(call: &Call) -> CallLive {
     let agent = call.ringing_agent().cloned().or_else(|| call.agent.clone());
     let in_menu = matches!(call.stage, Stage::Menu(_));
+    let (from, to) = call.ends();
     CallLive {
         id: call.id,
         state: call.state(),
-        direction: Direction::Inbound,
-        from: call.from.expose().clone(),
-        to: call.to.clone(),
+        direction: call.direction,
+        from,
+        to,
         queue: call.queue.clone(),
         agent,
         node: if in_menu { call.path.last().map(NodeName::to_string) } else { None },
@@ -203,6 +210,22 @@ fn call_live(call: &Call) -> CallLive {
 
 fn many(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// A callback in the line: nobody is on it.
+fn callback_live(pending: &Pending) -> CallLive {
+    CallLive {
+        id: pending.call,
+        state: CallState::Queued,
+        direction: Direction::Outbound,
+        from: pending.did.clone().unwrap_or_default(),
+        to: pending.view.number.expose().clone(),
+        queue: Some(pending.view.queue.clone()),
+        agent: None,
+        node: None,
+        started_ms: pending.started.unwrap_or(pending.since).as_millis(),
+        since_ms: pending.past.waiting_since.as_millis(),
+    }
 }
 
 fn count(len: usize) -> u32 {

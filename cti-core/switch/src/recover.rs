@@ -129,6 +129,7 @@ impl Engine {
             }
         }
         self.timers.postpone(&Timer::Call(id, CallTimer::Ring), down);
+        self.timers.postpone(&Timer::Call(id, CallTimer::Dial), down);
         let Some(call) = self.calls.get(&id) else { return };
         if matches!(call.records, Records::Asked(_)) {
             let (tenant, number) = (call.tenant.clone(), call.from.clone());
@@ -147,7 +148,8 @@ impl Engine {
                 self.play_again(id);
             }
             Some(Stage::Talking(_)) => self.talk_again(id),
-            Some(Stage::Answering(_) | Stage::Waiting(_)) | None => {}
+            Some(Stage::Waiting(_)) => self.let_agent_hear(id),
+            Some(Stage::Answering(_)) | None => {}
         }
     }
 

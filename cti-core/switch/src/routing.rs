@@ -17,6 +17,12 @@ pub(crate) struct TrunkHost {
 }
 
 impl TrunkHost {
+    /// Where our requests go: port 5060 where none is declared (RFC 3261 19.1.2).
+    pub(crate) fn outbound(self) -> SocketAddr {
+        const SIP_PORT: u16 = 5060;
+        SocketAddr::new(self.ip, self.port.unwrap_or(SIP_PORT))
+    }
+
     /// `192.0.2.1`, `192.0.2.1:5060`, `2001:db8::1`, `[2001:db8::1]:5060`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if let Ok(addr) = text.parse::<SocketAddr>() {

@@ -18,10 +18,12 @@ use sha2::{Digest, Sha256};
 use crate::acd::agent::{Agent, Reach};
 use crate::acd::queue::Queue;
 use crate::call::{Call, Ending, SavedScript, ScriptId, Scripts};
+use crate::callback::Callbacks;
 use crate::config::{AgentDecl, Tenant};
 use crate::engine::{Engine, EngineConfig, OpenLeg, OpenRecording, Party, TenantState, TrunkUse};
 use crate::figures::Today;
 use crate::live::Alarm;
+use crate::outbound::{HostsDown, OutboundUse};
 use crate::routing::TrunkTable;
 use crate::timer::Timers;
 
@@ -46,6 +48,7 @@ struct StateRef<'a> {
     scripts: (u64, Vec<(ScriptId, SavedScript)>),
     calls: Vec<&'a Call>,
     endings: &'a BTreeMap<CallId, Ending>,
+    callbacks: &'a Callbacks,
     legs: &'a BTreeMap<LegId, OpenLeg>,
     ports: &'a PortPool,
     recordings: &'a BTreeMap<RecordingId, OpenRecording>,
@@ -68,6 +71,8 @@ struct TenantRef<'a> {
     /// The declarations of agents who are no longer declared and finish a call.
     removed: Vec<&'a AgentDecl>,
     trunks: &'a BTreeMap<String, TrunkUse>,
+    outbound: OutboundUse,
+    hosts_down: &'a HostsDown,
     records_pause_until: Timestamp,
 }
 
@@ -81,6 +86,8 @@ struct State {
     scripts: (u64, Vec<(ScriptId, SavedScript)>),
     calls: Vec<Call>,
     endings: BTreeMap<CallId, Ending>,
+    #[serde(default)]
+    callbacks: Callbacks,
     legs: BTreeMap<LegId, OpenLeg>,
     ports: PortPool,
     recordings: BTreeMap<RecordingId, OpenRecording>,
@@ -103,6 +110,10 @@ struct SavedTenant {
     today: Today,
     removed: Vec<AgentDecl>,
     trunks: BTreeMap<String, TrunkUse>,
+    #[serde(default)]
+    outbound: OutboundUse,
+    #[serde(default)]
+    hosts_down: HostsDown,
     records_pause_until: Timestamp,
 }
 
@@ -119,6 +130,7 @@ impl Engine {
             scripts: self.scripts.save(&self.tenants),
             calls: self.calls.values().collect(),
             endings: &self.endings,
+            callbacks: &self.callbacks,
             legs: &self.legs,
             ports: &self.ports,
             recordings: &self.recordings,
@@ -158,6 +170,7 @@ impl Engine {
             offers: BTreeMap::new(),
             calls,
             endings: state.endings,
+            callbacks: state.callbacks,
             legs: state.legs,
             ports: state.ports,
             recordings: state.recordings,
@@ -219,6 +232,8 @@ impl<'a> TenantRef<'a> {
             today: &state.today,
             removed: state.agents.values().filter(|agent| agent.removed).map(|agent| &agent.decl).collect(),
             trunks: &state.trunks,
+            outbound: state.outbound,
+            hosts_down: &state.hosts_down,
             records_pause_until: state.records_pause_until,
         }
     }
@@ -226,7 +241,19 @@ impl<'a> TenantRef<'a> {
 
 impl SavedTenant {
     fn restore(self, alive: Timestamp, endpoint: &Endpoint) -> Result<TenantState, RestoreError> {
-        let Self { tenant, mut queues, mut agents, mut acd, day, today, removed, trunks, records_pause_until } = self;
+        let Self {
+            tenant,
+            mut queues,
+            mut agents,
+            mut acd,
+            day,
+            today,
+            removed,
+            trunks,
+            outbound,
+            hosts_down,
+            records_pause_until,
+        } = self;
         let id = &tenant.doc.tenant.id;
         let queue_decls: BTreeMap<&QueueName, _> = tenant.doc.queue.iter().map(|decl| (&decl.name, decl)).collect();
         for (name, queue) in &mut queues {
@@ -241,7 +268,7 @@ impl SavedTenant {
             agent.reach = Reach::of(endpoint, id, decl);
         }
         acd.configure(alive, Arc::new(tenant.doc.acd_rules()));
-        Ok(TenantState { tenant, queues, agents, acd, day, today, trunks, records_pause_until })
+        Ok(TenantState { tenant, queues, agents, acd, day, today, trunks, outbound, hosts_down, records_pause_until })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cti_base::{AgentName, CallId, TenantId, Timestamp};
+use cti_base::{AgentName, CallId, CallbackId, TenantId, Timestamp};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// What is due. Each is set at most once at a time: setting it again moves it.
@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(crate) enum Timer {
     Call(CallId, CallTimer),
     Agent(TenantId, AgentName, AgentTimer),
+    Callback(CallbackId, CallbackTimer),
     /// Something falls due in the tenant's ACD: limits, steps and pauses of those who wait.
     Acd(TenantId),
 }
@@ -29,6 +30,8 @@ pub(crate) enum CallTimer {
     /// The desk's socket had its time.
     ShownWait,
     Ring,
+    /// The customer of a callback has been rung for long enough.
+    Dial,
     /// The goodbye has played long enough.
     Goodbye,
     /// The call is over: its legs' counts had their time.
@@ -43,6 +46,14 @@ pub(crate) enum AgentTimer {
     BreakOver,
     /// The oldest failed offer has left the window.
     Unblock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum CallbackTimer {
+    /// Its time has come, or that of the next attempt.
+    Due,
+    /// It has waited for as long as one may.
+    Over,
 }
 
 #[derive(Debug, Default)]
@@ -92,7 +103,7 @@ impl Timers {
         }
         let acds = self.keys.iter().rev().map_while(|(timer, (at, _))| match timer {
             Timer::Acd(tenant) => Some((tenant, *at)),
-            Timer::Call(..) | Timer::Agent(..) => None,
+            Timer::Call(..) | Timer::Agent(..) | Timer::Callback(..) => None,
         });
         acds.filter(|(_, at)| *at <= now).map(|(tenant, _)| tenant.clone()).collect()
     }

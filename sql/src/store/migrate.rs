@@ -27,6 +27,7 @@ migrations! {
     1 "0001_records";
     2 "0002_recording_gaps";
     3 "0003_figures";
+    4 "0004_callbacks";
 }
 
 const DONE_TABLE: &str =

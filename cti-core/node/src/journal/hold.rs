@@ -131,7 +131,8 @@ impl Hold {
             | Effect::Media { .. }
             | Effect::Offer { .. }
             | Effect::Desk { .. }
-            | Effect::Reply { .. } => {
+            | Effect::Reply { .. }
+            | Effect::CallbackAnswer { .. } => {
                 self.gathering.effects.push_back(effect);
                 self.gathering.leaves = true;
                 None

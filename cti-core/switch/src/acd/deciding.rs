@@ -9,7 +9,7 @@ use cti_acd::{Acd, Activity, Decision, ESTIMATOR, Left};
 use cti_base::{AgentName, CallId, OfferId, QueueName, TenantId, Timestamp};
 
 use super::agent::Task;
-use crate::call::{Offer, Records};
+use crate::call::{Offer, OfferStep, Records};
 use crate::desk::AgentState;
 use crate::effect::Measure;
 use crate::engine::{Engine, TenantState};
@@ -152,14 +152,23 @@ impl Engine {
         }
     }
 
-    /// They belong together from here on; the offers go out when the records are known or have had their time. Several
-    /// agents: the first to answer has the call.
+    /// They belong together from here on. Several agents: the first to answer has the call. The customer of a callback is
+    /// dialled, before the agent or after.
     fn reserve(&mut self, now: Timestamp, id: CallId, agents: &[AgentName], queue: &QueueName, mut choice: Choice) {
+        // A callback's call is there from its turn on.
+        if !self.calls.contains_key(&id) && !self.begin_attempt(now, id, agents) {
+            return;
+        }
+        let dials_first = self.dials_first(id);
         let mut offers = Vec::with_capacity(agents.len());
         for agent in agents.iter().take(RING_ALL_MAX) {
             let offer = OfferId::new(now, &mut self.rng);
             self.offers.insert(offer, id);
-            offers.push(Offer::new(now, offer, agent.clone()));
+            let mut made = Offer::new(now, offer, agent.clone());
+            if dials_first {
+                made.step = OfferStep::Dialing;
+            }
+            offers.push(made);
             let (agent, queue) = (agent.clone(), queue.clone());
             self.trace(now, id, TraceEntry::Offered { offer, agent, queue, choice: choice.clone() });
             // What was weighed is the first one's, and who was passed over is told once.
@@ -168,14 +177,10 @@ impl Engine {
         }
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant.clone();
-        let asked = match call.records {
-            Records::Asked(at) => Some(at),
-            Records::Known(_) | Records::Unknown => None,
-        };
+        let is_dialed = call.customer.session.is_some();
         let Some(waiting) = call.waiting_mut() else { return };
         waiting.offers = offers;
         let Some(state) = self.tenants.get_mut(&tenant) else { return };
-        let paused = state.records_pause_until > now;
         for agent in agents {
             if let Some(agent) = state.agents.get_mut(agent) {
                 agent.task = Task::Offer(id);
@@ -184,6 +189,21 @@ impl Engine {
         for agent in agents {
             self.set_agent_state(now, &tenant, agent, AgentState::Offered, None);
         }
+        match (dials_first, is_dialed) {
+            (false, _) => self.offer_when_known(now, id),
+            (true, false) => self.dial_customer(now, id),
+            (true, true) => {}
+        }
+    }
+
+    /// The offers go out when the records are known or have had their time.
+    pub(crate) fn offer_when_known(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let asked = match call.records {
+            Records::Asked(at) => Some(at),
+            Records::Known(_) | Records::Unknown => None,
+        };
+        let paused = self.tenants.get(&call.tenant).is_some_and(|state| state.records_pause_until > now);
         let wait_until = asked.map(|at| at + RECORDS_WAIT).filter(|until| !paused && *until > now);
         match wait_until {
             Some(until) => self.timers.set(Timer::Call(id, CallTimer::RecordsWait), until),

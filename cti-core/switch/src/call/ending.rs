@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cti_acd::Left;
-use cti_base::{AgentName, CallId, LegId, TenantId, Timestamp};
+use cti_base::{AgentName, CallId, LegId, Pii, TenantId, Timestamp};
 use cti_media::LegStats;
 
 use super::hold::held_for;
@@ -41,6 +41,10 @@ impl Engine {
     /// Ends the call, whatever its stage. `cause` is a word or a status as `CallRecord::cause` says. A caller who goes while
     /// they hear goodbye was ended by the limit already: the call keeps that cause, and the leg has the one given.
     pub(crate) fn end_call(&mut self, now: Timestamp, id: CallId, outcome: Outcome, cause: &str) {
+        if self.calls.get(&id).is_some_and(Call::is_dialing) {
+            self.attempt_over(now, id, outcome, cause);
+            return;
+        }
         let how = if cause == "caller_hangup" { "caller_hangup" } else { "call_over" };
         let left = match outcome {
             Outcome::AbandonedQueue | Outcome::AbandonedRinging => Left::Abandoned,
@@ -54,9 +58,7 @@ impl Engine {
         let Some(mut call) = self.calls.remove(&id) else { return };
         self.timers.cancel_call(id);
         call.segment(now, None);
-        if let Some(used) = self.tenants.get_mut(&call.tenant).and_then(|state| state.trunks.get_mut(&call.trunk)) {
-            used.calls = used.calls.saturating_sub(1);
-        }
+        self.give_back_trunk(&call);
         if let Some(recording) = call.recording {
             self.stop_recording(id, recording);
         }
@@ -64,9 +66,9 @@ impl Engine {
         let record = Self::leg_record(now, &call.customer, None, cause);
         Self::add_leg_record(&mut call.legs, record);
         self.close_media(call.customer.id);
-        let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: String::new() });
+        let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: String::new(), outcome });
         let limit = match &stage {
-            Stage::Goodbye { cause } if outcome == Outcome::Overflowed => Some(cause.clone()),
+            Stage::Goodbye { cause, outcome: last } if *last == outcome => Some(cause.clone()),
             Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Talking(_) | Stage::Goodbye { .. } => {
                 None
             }
@@ -106,11 +108,21 @@ impl Engine {
         }
     }
 
+    pub(crate) fn give_back_trunk(&mut self, call: &Call) {
+        let Some(state) = self.tenants.get_mut(&call.tenant) else { return };
+        if let Some(used) = state.trunks.get_mut(&call.trunk) {
+            used.calls = used.calls.saturating_sub(1);
+        }
+        if call.direction == Direction::Outbound {
+            state.outbound.end();
+        }
+    }
+
     /// BYE, or the final answer of an INVITE that had none.
     fn let_caller_go(&mut self, now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str) {
         let Some(session) = call.customer.session.take() else { return };
         match &call.invite {
-            CallerInvite::Accepted => self.end_session(now, Some(session), None),
+            CallerInvite::Accepted | CallerInvite::Dialing => self.end_session(now, Some(session), None),
             CallerInvite::Open { .. } => {
                 let code = match (outcome, cause) {
                     (Outcome::Overflowed, _) => 480,
@@ -130,7 +142,7 @@ impl Engine {
         let view = CallView {
             call_id: call.id,
             state: CallState::Ended,
-            direction: Direction::Inbound,
+            direction: call.direction,
             queue: talking.queue.clone(),
             case_kind: talking.case_kind,
             muted: false,
@@ -199,14 +211,15 @@ fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str, h
     let ms = |duration: Duration| duration.as_millis() as u64;
     let waited = call.queued.map_or(Duration::ZERO, |queued| call.answered.unwrap_or(now).since(queued));
     let (talk_ms, hold_ms) = talk_and_hold(now, call.answered, hold);
+    let (from, to) = call.ends();
     CallRecord {
         id: call.id,
         tenant: call.tenant.clone(),
-        direction: Direction::Inbound,
+        direction: call.direction,
         outcome,
         cause: cause.to_owned(),
-        from: call.from.clone(),
-        to: call.to.clone(),
+        from: Pii::new(from),
+        to,
         trunk: Some(call.trunk.clone()),
         ivr_path: std::mem::take(&mut call.path),
         queue: call.queue.clone(),

@@ -103,6 +103,8 @@ impl Engine {
         let call = Call {
             id,
             tenant: tenant.clone(),
+            direction: CallDirection::Inbound,
+            dial: None,
             trunk: trunk.clone(),
             from: Pii::new(from.clone()),
             to: number.did.clone(),
@@ -126,6 +128,7 @@ impl Engine {
             records: Records::Known(CallerRecords::default()),
             queue: None,
             queued: None,
+            place: None,
             order: self.orders,
             offered: None,
             answered: None,
@@ -262,7 +265,7 @@ impl Engine {
                 Outcome::AbandonedRinging
             }
             Stage::Waiting(_) => Outcome::AbandonedQueue,
-            Stage::Goodbye { .. } => Outcome::Overflowed,
+            Stage::Goodbye { outcome, .. } => *outcome,
             Stage::Talking(_) => Outcome::Answered,
         }
     }
@@ -289,21 +292,13 @@ fn take_trunk(
     trunk: &str,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    const SECOND: Duration = Duration::from_secs(1);
     let Some(state) = tenants.get_mut(tenant) else { return Ok(()) };
     let Some(decl) = state.tenant.doc.trunk.iter().find(|decl| decl.name == trunk) else { return Ok(()) };
     let used = state.trunks.entry(trunk.to_owned()).or_default();
-    if used.calls >= decl.max_calls {
-        return Err(Refusal { code: 503, reason: "trunk_max_calls" });
+    if let Some(reason) = used.refusal(now, decl) {
+        return Err(Refusal { code: 503, reason });
     }
-    if let Some(cps) = decl.max_cps {
-        let interval = SECOND / cps.max(1);
-        if used.next_call.since(now) > SECOND - interval {
-            return Err(Refusal { code: 503, reason: "trunk_max_cps" });
-        }
-        used.next_call = used.next_call.max(now) + interval;
-    }
-    used.calls += 1;
+    used.begin(now, decl);
     Ok(())
 }
 

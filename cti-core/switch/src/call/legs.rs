@@ -80,7 +80,7 @@ impl Engine {
         let Some(call) = self.calls.get(&id) else { return };
         let by_stage = Self::outcome_by_stage(call);
         let outcome = match by_stage {
-            Outcome::Answered | Outcome::Overflowed => by_stage,
+            Outcome::Answered | Outcome::Overflowed | Outcome::Callback => by_stage,
             _ if cause == "caller_hangup" => by_stage,
             _ => Outcome::Failed,
         };

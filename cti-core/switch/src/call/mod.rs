@@ -1,9 +1,12 @@
 //! One call, from the caller's INVITE to its outcome, stage by stage: each file here is one of them.
 
+mod callback;
+mod dialing;
 mod ending;
 mod goodbye;
 mod hold;
 mod inbound;
+
 mod legs;
 mod menu;
 mod offer_end;
@@ -13,6 +16,7 @@ mod talking;
 mod tally;
 mod telling;
 mod waiting;
+mod wanting_callback;
 mod while_waiting;
 mod whisper;
 
@@ -20,14 +24,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cti_base::{AgentName, CallId, LegId, NodeName, OfferId, Pii, QueueName, RecordingId, TenantId, Timestamp};
+use cti_base::{
+    AgentName, CallId, CallbackId, LegId, NodeName, OfferId, Pii, QueueName, RecordingId, TenantId, Timestamp,
+};
 use cti_media::{Audio, LegMedia, PlayId, sdp};
 use cti_sip::SessionId;
 use ivr_scripts::Walk;
 
-use crate::config::{AnswerWhen, Route};
-use crate::desk::{CallState, CallerRecords, Candidate, OfferCreated, Pop};
-use crate::fact::{LegRecord, SegmentKind, SegmentRecord};
+use crate::config::{AnswerWhen, DialFirst, Route};
+use crate::desk::{CallState, CallerRecords, Candidate, Direction, OfferCreated, Pop};
+use crate::fact::{LegRecord, Outcome, SegmentKind, SegmentRecord};
 use crate::input::CommandId;
 use crate::limits::SEGMENTS_MAX;
 use serde::{Deserialize, Serialize};
@@ -41,8 +47,15 @@ pub(crate) use tally::{QueueEntry, Tally};
 pub(crate) struct Call {
     pub id: CallId,
     pub tenant: TenantId,
+    #[serde(default = "inbound")]
+    pub direction: Direction,
+    /// The customer is being dialled; over with their answer.
+    #[serde(default)]
+    pub dial: Option<Dial>,
     pub trunk: String,
+    /// The customer's number, whoever calls whom.
     pub from: Pii<String>,
+    /// Ours.
     pub to: String,
     pub started: Timestamp,
     pub customer: Leg,
@@ -57,6 +70,9 @@ pub(crate) struct Call {
     pub records: Records,
     pub queue: Option<QueueName>,
     pub queued: Option<Timestamp>,
+    /// The place in every line counts from here, where that is not when the call was first queued.
+    #[serde(default)]
+    pub place: Option<Timestamp>,
     /// The caller's order among those who came within one microsecond.
     pub order: u64,
     pub offered: Option<Timestamp>,
@@ -81,6 +97,18 @@ pub(crate) struct Call {
     pub tally: Tally,
 }
 
+/// The dialling of a callback's customer.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Dial {
+    pub callback: CallbackId,
+    pub first: DialFirst,
+    /// The trunk's host that is asked, and those that were.
+    pub host: String,
+    pub tried: Vec<String>,
+    /// The customer's phone was heard of.
+    pub progressed: bool,
+}
+
 /// Prompts that play once.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Playing {
@@ -94,9 +122,11 @@ pub(crate) enum Stage {
     Answering(Route),
     Menu(Box<Menu>),
     Waiting(Box<Waiting>),
-    /// A limit was reached: the caller hears goodbye.
+    /// The caller hears a last word: a limit was reached, or they are called back.
     Goodbye {
         cause: String,
+        #[serde(default = "overflowed")]
+        outcome: Outcome,
     },
     Talking(Box<Talking>),
 }
@@ -169,12 +199,16 @@ pub(crate) struct Shown {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum OfferStep {
+    /// The agent is reserved; the customer of a callback is being dialled.
+    Dialing,
     /// The agent is reserved; the records are being asked.
     Records,
     /// The frame is on its way to the desk's socket.
     Shown,
     /// The phone's INVITE is out.
     Inviting,
+    /// The agent of a callback has answered and hears the customer's phone ring.
+    Answered,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -218,6 +252,8 @@ pub(crate) enum CallerInvite {
     Open { answer: Option<Bytes>, rung: bool },
     /// 200 is sent.
     Accepted,
+    /// There is none: the customer is called by us.
+    Dialing,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -227,6 +263,14 @@ pub(crate) enum Records {
     Known(CallerRecords),
     /// They could not be asked.
     Unknown,
+}
+
+const fn overflowed() -> Outcome {
+    Outcome::Overflowed
+}
+
+const fn inbound() -> Direction {
+    Direction::Inbound
 }
 
 impl Call {
@@ -264,6 +308,11 @@ impl Call {
             Stage::Menu(menu) => Some(menu.script),
             Stage::Answering(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Talking(_) => None,
         }
+    }
+
+    /// Since when its place in a line counts.
+    pub(crate) fn place(&self) -> Option<Timestamp> {
+        self.place.or(self.queued)
     }
 
     /// None while nobody is being offered the call.
@@ -304,6 +353,20 @@ impl Call {
         }
     }
 
+    /// Nobody is on the line yet: a callback's customer is dialled, or is to be.
+    pub(crate) fn is_dialing(&self) -> bool {
+        self.dial.is_some()
+    }
+
+    /// Who called whom: the customer's number and ours, as the direction has them.
+    pub(crate) fn ends(&self) -> (String, String) {
+        let (theirs, ours) = (self.from.expose().clone(), self.to.clone());
+        match self.direction {
+            Direction::Inbound | Direction::Internal => (theirs, ours),
+            Direction::Outbound => (ours, theirs),
+        }
+    }
+
     pub(crate) fn is_accepted(&self) -> bool {
         matches!(self.invite, CallerInvite::Accepted)
     }
@@ -311,6 +374,7 @@ impl Call {
     pub(crate) fn state(&self) -> CallState {
         match &self.stage {
             Stage::Answering(_) | Stage::Menu(_) => CallState::Ivr,
+            Stage::Waiting(_) if self.dial.is_some() && self.customer.session.is_some() => CallState::Dialing,
             Stage::Waiting(waiting) if !waiting.offers.is_empty() => CallState::Offering,
             Stage::Waiting(_) | Stage::Goodbye { .. } => CallState::Queued,
             Stage::Talking(talking) if talking.held_since.is_some() => CallState::Held,

@@ -93,6 +93,7 @@ impl Engine {
         for agent in agents {
             acd.offer_ended(now, id, agent, missed);
         }
+        self.rest_in_line(now, id);
     }
 
     /// All offers of the call; returns the agents.

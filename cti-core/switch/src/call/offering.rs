@@ -221,6 +221,9 @@ impl Engine {
     }
 
     pub(crate) fn phone_progress(&mut self, now: Timestamp, session: SessionId, code: u16) {
+        if let Some(id) = self.dialled(session) {
+            self.customer_progress(id);
+        }
         let Some((id, Party::Agent)) = self.sessions.get(&session).copied() else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant.clone();
@@ -280,6 +283,11 @@ impl Engine {
     }
 
     pub(crate) fn phone_failed(&mut self, now: Timestamp, session: SessionId, code: u16) {
+        if let Some(id) = self.dialled(session) {
+            self.sessions.remove(&session);
+            self.dial_failed(now, id, code);
+            return;
+        }
         let Some((id, Party::Agent)) = self.sessions.remove(&session) else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(offer) = call.offers_mut().iter_mut().find(|offer| offer.session() == Some(session)) else { return };

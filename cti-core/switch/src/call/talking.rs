@@ -7,9 +7,9 @@ use cti_base::{CallId, OfferId, RecordingId, Timestamp};
 use cti_media::{MediaCommand, sdp};
 use cti_sip::SessionId;
 
-use super::{Offer, Stage, Talking};
+use super::{Call, Offer, OfferStep, Stage, Talking};
 use crate::acd::agent::Task;
-use crate::desk::{AgentState, CallView, Direction, Event};
+use crate::desk::{AgentState, CallView, Event};
 use crate::effect::{Effect, Measure};
 use crate::engine::{Engine, OpenRecording, Party};
 use crate::fact::{Fact, OfferEnd, SegmentKind};
@@ -18,6 +18,10 @@ use crate::trace::TraceEntry;
 
 impl Engine {
     pub(crate) fn phone_answered(&mut self, now: Timestamp, session: SessionId, answer: Option<&[u8]>) {
+        if let Some(id) = self.dialled(session) {
+            self.customer_answered(now, id, answer);
+            return;
+        }
         let Some((id, Party::Agent)) = self.sessions.get(&session).copied() else {
             // A 200 that crossed our CANCEL: nobody waits for it.
             self.endpoint.hangup(now, session, None);
@@ -31,14 +35,18 @@ impl Engine {
                     leg.answered = Some(now);
                     leg.media = Some(media);
                 }
-                self.connect(now, id, offer);
+                if self.calls.get(&id).is_some_and(Call::is_dialing) {
+                    self.agent_waits(now, id, offer);
+                } else {
+                    self.connect(now, id, offer);
+                }
             }
             Some(Err(_)) | None => self.offer_over(now, id, offer, OfferEnd::Failed, "no_media"),
         }
     }
 
     /// Joins caller and agent, who is the one winner: every other phone stops ringing.
-    fn connect(&mut self, now: Timestamp, id: CallId, winner: OfferId) {
+    pub(crate) fn connect(&mut self, now: Timestamp, id: CallId, winner: OfferId) {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(agent) = call.offer(winner).map(|offer| offer.agent.clone()) else { return };
         self.leave_acd(now, id, Left::Answered { agent });
@@ -100,6 +108,9 @@ impl Engine {
         self.answer_caller(now, id);
         if let Some(media) = media {
             self.media(id, MediaCommand::Connect { leg: agent_leg, media });
+        }
+        if offer.step == OfferStep::Answered {
+            self.media(id, MediaCommand::Stop { leg: agent_leg });
         }
         if !decl.as_ref().is_some_and(|decl| self.whisper(now, id, decl)) {
             self.media(id, MediaCommand::Stop { leg: customer });
@@ -167,7 +178,7 @@ impl Engine {
         Some(CallView {
             call_id: id,
             state: call.state(),
-            direction: Direction::Inbound,
+            direction: call.direction,
             queue: talking.queue.clone(),
             case_kind: talking.case_kind.clone(),
             muted: talking.muted,

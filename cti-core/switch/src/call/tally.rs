@@ -1,6 +1,6 @@
 //! What a call must remember to be counted: one `QueueLeft` for each `Queued`, one `TalkEnded` for each `Answered`.
 
-use cti_base::{AgentName, CallId, QueueName, Timestamp};
+use cti_base::{AgentName, CallId, QueueName, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Talking;
@@ -46,13 +46,18 @@ impl Engine {
             call.tally.from = Some(entry.queue.clone());
         }
         let tenant = call.tenant.clone();
-        let decl = self.queue_decl(&tenant, entry.queue.as_str());
+        self.queue_left(&tenant, id, &entry, how);
+        Some(entry)
+    }
+
+    /// The fact of it, with what the queue is held against at this moment.
+    pub(crate) fn queue_left(&mut self, tenant: &TenantId, call: CallId, entry: &QueueEntry, how: QueueLeave) {
+        let decl = self.queue_decl(tenant, entry.queue.as_str());
         let ms = |seconds: u32| u64::from(seconds) * 1_000;
         let (target_ms, short_ms) =
             decl.map_or((0, 0), |decl| (ms(decl.service_level.seconds), ms(decl.short_abandon_s)));
         let (queue, entered_ms) = (entry.queue.clone(), entry.entered_ms);
-        self.fact(Fact::QueueLeft { tenant, call: id, queue, entered_ms, how, target_ms, short_ms });
-        Some(entry)
+        self.fact(Fact::QueueLeft { tenant: tenant.clone(), call, queue, entered_ms, how, target_ms, short_ms });
     }
 
     /// A limit of the queue, whose word is `why`, passes the call on.

@@ -83,7 +83,7 @@ impl Engine {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(waiting) = call.waiting() else { return };
         let (tenant, queue) = (call.tenant.clone(), waiting.queue.clone());
-        let mut entry = Entry::new(queue, call.queued.unwrap_or(now), waiting.entered, call.order);
+        let mut entry = Entry::new(queue, call.place().unwrap_or(now), waiting.entered, call.order);
         entry.priority = waiting.wish.priority;
         entry.requires = waiting.wish.requires.clone();
         entry.direct = waiting.wish.agent.clone();
@@ -112,7 +112,7 @@ impl Engine {
     /// A limit of the queue is past, on entering it or later: `rule` is the ACD's number of it, where it is one of the
     /// queue's `overflow`.
     pub(crate) fn limit_reached(&mut self, now: Timestamp, id: CallId, rule: Option<usize>, why: LimitKind) {
-        let Some(call) = self.calls.get(&id) else { return };
+        let Some(call) = self.calls.get(&id) else { return self.callback_limit(now, id, why) };
         let decl = self.queue_of(call).map(|queue| &queue.decl);
         let to = decl.and_then(|decl| match rule {
             Some(rule) => decl.overflow_rule(rule).map(|rule| &rule.to),
@@ -129,6 +129,11 @@ impl Engine {
             LimitKind::Gone if call.waiting().is_some_and(|waiting| waiting.wish.agent.is_some()) => "agent_removed",
             LimitKind::Gone => "queue_removed",
         };
+        if call.is_dialing() {
+            // The ground moved under a callback's call: it is dialled anew, or over.
+            self.attempt_over(now, id, Outcome::Failed, cause);
+            return;
+        }
         let to = to.cloned();
         if to != Some(Target::Busy) {
             self.take_in(now, id);

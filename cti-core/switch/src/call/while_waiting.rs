@@ -78,15 +78,20 @@ impl Engine {
     /// A key during the wait: the caller goes where the queue says, and keeps the place for the next queue.
     pub(crate) fn waiting_digit(&mut self, now: Timestamp, id: CallId, digit: char) {
         let Some(call) = self.calls.get(&id) else { return };
-        let Some(KeyAction { ivr: Some(ivr), node, .. }) = self.key_of(call, digit).cloned() else { return };
+        let Some(KeyAction { callback, ivr, node, .. }) = self.key_of(call, digit).cloned() else { return };
+        if callback {
+            self.ask_for_callback(now, id);
+            return;
+        }
+        let Some(ivr) = ivr else { return };
         self.count_move(now, id, Destination::Ivr(ivr.clone()));
         self.leave_queue(now, id);
         self.enter_menu(now, id, &ivr, node);
     }
 
-    /// What the key does for this caller, who waits.
+    /// What the key does for this caller, who waits and is on the line.
     pub(crate) fn key_of(&self, call: &super::Call, digit: char) -> Option<&KeyAction> {
-        call.waiting()?;
+        call.waiting().filter(|_| call.is_accepted())?;
         self.queue_of(call)?.decl.keys.get(&digit)
     }
 

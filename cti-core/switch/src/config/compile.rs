@@ -10,6 +10,7 @@ use crate::hours::Hours;
 use crate::limits::TENANT_ENTRIES_MAX;
 use crate::routing::TrunkHost;
 
+mod callbacks;
 mod queues;
 
 /// Skill levels.
@@ -76,6 +77,9 @@ impl Check<'_> {
         if country.is_none() {
             let text = format!("`{}` is no country: write its ISO 3166-1 code, as `CN`", decl.country);
             self.fault("tenant.country", text);
+        }
+        for (key, fault) in decl.outbound.faults(country) {
+            self.fault(format!("tenant.outbound.{key}"), fault);
         }
         (zone, country)
     }

@@ -6,6 +6,7 @@ use cti_acd::{OrderRules, RelaxStep, ScoreWeights, Strategy};
 use cti_base::{NodeName, QueueName};
 use serde::{Deserialize, Serialize};
 
+use super::callback::CallbackDecl;
 use super::overflow::{Overflow, one_or_many};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +82,9 @@ pub struct QueueDecl {
     /// A caller who hangs up within this time of entering is counted as a short abandon too.
     #[serde(default = "default_short_abandon_s")]
     pub short_abandon_s: u32,
+    /// How its callers are called back.
+    #[serde(default)]
+    pub callback: CallbackDecl,
 }
 
 /// Answered within `seconds`: `percent` of them.
@@ -230,6 +234,7 @@ impl QueueDecl {
             auto_answer: false,
             whisper: Whisper::default(),
             short_abandon_s: default_short_abandon_s(),
+            callback: CallbackDecl::default(),
         }
     }
 }

@@ -79,6 +79,9 @@ pub const fn counts(fact: &Fact) -> bool {
         | Fact::Answered { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
+        | Fact::CallbackRequested { .. }
+        | Fact::CallbackAttempt { .. }
+        | Fact::CallbackEnded { .. }
         | Fact::Traced { .. } => false,
     }
 }
@@ -140,6 +143,9 @@ pub fn fold(at: Timestamp, fact: &Fact, sink: &mut impl Sink) {
         | Fact::Answered { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
+        | Fact::CallbackRequested { .. }
+        | Fact::CallbackAttempt { .. }
+        | Fact::CallbackEnded { .. }
         | Fact::Traced { .. } => {}
     }
 }

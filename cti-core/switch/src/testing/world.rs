@@ -16,7 +16,9 @@ use crate::desk::{CallerRecords, Command, Event, Nack, OfferCreated};
 use crate::fact::{CallRecord, Fact};
 use crate::limits::TAKE_UP_MAX;
 use crate::live::Live;
-use crate::{CommandId, Effect, Engine, EngineConfig, Input, Measure, Presence, Taken};
+use crate::{
+    Callback, CallbackAsk, CallbackRefusal, CommandId, Effect, Engine, EngineConfig, Input, Measure, Presence, Taken,
+};
 
 /// Where the switch listens.
 pub const SWITCH: &str = "192.0.2.100:5060";
@@ -107,6 +109,7 @@ pub struct World {
     pub desk: Vec<(Timestamp, AgentName, Event)>,
     pub offers: Vec<(Timestamp, AgentName, Box<OfferCreated>)>,
     pub replies: BTreeMap<CommandId, Result<(), Nack>>,
+    pub callback_answers: BTreeMap<CommandId, Result<Callback, CallbackRefusal>>,
     pub measures: Vec<Measure>,
     pub media: Vec<(Timestamp, MediaCommand)>,
     /// The newest message that the switch sent to each address.
@@ -166,6 +169,7 @@ impl World {
             desk: Vec::new(),
             offers: Vec::new(),
             replies: BTreeMap::new(),
+            callback_answers: BTreeMap::new(),
             measures: Vec::new(),
             media: Vec::new(),
             sent: BTreeMap::new(),
@@ -219,6 +223,14 @@ impl World {
         let (tenant, agent) = (TenantId::from(tenant), AgentName::from(agent));
         self.input(Input::Desk { tenant, agent, id, command });
         id
+    }
+
+    /// What a program asks about callbacks, and the answer.
+    pub fn ask_callback(&mut self, tenant: &str, ask: CallbackAsk) -> Result<Callback, CallbackRefusal> {
+        self.commands += 1;
+        let id = CommandId(self.commands);
+        self.input(Input::Callback { tenant: TenantId::from(tenant), id, ask });
+        self.callback_answers.get(&id).cloned().expect("an answer at once")
     }
 
     pub fn live(&self, tenant: &str) -> Live {
@@ -425,6 +437,9 @@ impl World {
             Effect::Desk { tenant: _, agent, event } => self.desk.push((self.now, agent, event)),
             Effect::Reply { id, result } => {
                 assert!(self.replies.insert(id, result).is_none(), "command {id:?} was answered twice");
+            }
+            Effect::CallbackAnswer { id, result } => {
+                assert!(self.callback_answers.insert(id, *result).is_none(), "{id:?} was answered twice");
             }
             Effect::Fact(fact) => self.facts.push((self.now, fact)),
             Effect::Measure(measure) => self.measures.push(measure),

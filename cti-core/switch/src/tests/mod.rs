@@ -2,6 +2,9 @@
 
 mod after_calls;
 mod bad_input;
+mod callbacks_asked;
+mod callbacks_dialled;
+mod callbacks_storm;
 mod changes;
 mod counted;
 mod figures;

@@ -31,6 +31,7 @@ impl Check<'_> {
             self.borrow(&path, queue);
             self.sounds(&path, queue, prompts);
             self.keys(&path, queue);
+            self.callback(&path, queue);
             if queue.overflow.len() > OVERFLOW_RULES_MAX {
                 self.fault(format!("{path}.overflow"), format!("at most {OVERFLOW_RULES_MAX} rules"));
             }
@@ -175,7 +176,7 @@ impl Check<'_> {
                 self.fault(path.clone(), text);
             }
             if action.callback {
-                self.fault(path.clone(), "`callback` is not built yet");
+                self.callback_key(&path);
             }
             if action.voicemail {
                 self.fault(path.clone(), "`voicemail` is not built yet");
