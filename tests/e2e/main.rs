@@ -5,6 +5,7 @@ mod answered;
 mod bad_input;
 mod bank;
 mod browser;
+mod callbacks;
 mod crash;
 mod desk;
 mod full_disk;

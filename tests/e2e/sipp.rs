@@ -45,16 +45,7 @@ pub struct Sipp {
 
 impl Sipp {
     pub fn caller(dir: &Path, name: &str, port: impl Into<Place>, server: u16, caller: &Caller<'_>) -> Result<Self> {
-        let digit = caller.digit.map_or(String::new(), |(digit, after_ms)| {
-            let file = match digit {
-                '*' => "star".to_owned(),
-                '#' => "pound".to_owned(),
-                digit => digit.to_string(),
-            };
-            format!(
-                "<pause milliseconds=\"{after_ms}\"/><nop><action><exec play_pcap_audio=\"{DIGITS}/dtmf_2833_{file}.pcap\"/></action></nop>"
-            )
-        });
+        let digit = keypress(caller);
         let mut scenario = include_str!("sipp/caller.xml").replace("DIGIT", &digit);
         if caller.calls > 1 {
             scenario = each_a_port(&scenario);
@@ -85,7 +76,7 @@ impl Sipp {
         Self::spawn(dir, name, port, &scenario, tone, &["-t".into(), transport.into(), "-m".into(), "100000".into()])
     }
 
-    /// Callers who wait until the other side hangs up.
+    /// Callers who wait until the other side hangs up, a single one perhaps after a digit.
     pub fn waiters(dir: &Path, name: &str, port: impl Into<Place>, server: u16, caller: &Caller<'_>) -> Result<Self> {
         let args = [
             format!("127.0.0.1:{server}"),
@@ -99,7 +90,14 @@ impl Sipp {
             "-r".into(),
             caller.rate.to_string(),
         ];
-        Self::spawn(dir, name, port, &each_a_port(include_str!("sipp/waiter.xml")), caller.tone, &args)
+        let waiter = include_str!("sipp/waiter.xml");
+        let scenario = match caller.digit {
+            Some(_) => {
+                waiter.replace("<recv request=\"BYE\"/>", &format!("{}<recv request=\"BYE\"/>", keypress(caller)))
+            }
+            None => each_a_port(waiter),
+        };
+        Self::spawn(dir, name, port, &scenario, caller.tone, &args)
     }
 
     /// A phone that hangs up itself, `talk_ms` after it answered.
@@ -153,6 +151,20 @@ impl Sipp {
         let text = std::fs::read_to_string(self.dir.join(format!("{}.err", self.name))).unwrap_or_default();
         text.chars().take(3_000).collect()
     }
+}
+
+/// The step of a scenario that presses the caller's key; nothing where they press none.
+fn keypress(caller: &Caller<'_>) -> String {
+    caller.digit.map_or(String::new(), |(digit, after_ms)| {
+        let file = match digit {
+            '*' => "star".to_owned(),
+            '#' => "pound".to_owned(),
+            digit => digit.to_string(),
+        };
+        format!(
+            "<pause milliseconds=\"{after_ms}\"/><nop><action><exec play_pcap_audio=\"{DIGITS}/dtmf_2833_{file}.pcap\"/></action></nop>"
+        )
+    })
 }
 
 /// Streams from a port of each call's own, which its offer or answer names. (Captures are always played from the common one.)
