@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use cti_acd::Strategy;
 use cti_base::{AgentName, CallId, TenantId, Timestamp};
-use cti_switch::config::Tenant;
+use cti_switch::config::{QueueDecl, Tenant};
 use cti_switch::desk::AgentState;
 
 use crate::ledger::{Agent, Ledger};
@@ -30,6 +31,21 @@ pub enum Desk {
     Gone(Timestamp),
 }
 
+/// An agent goes from ready to offered.
+struct Reservation {
+    number: u64,
+    at: Timestamp,
+    /// Who waited and could have been offered to the agent.
+    waiting: Vec<CallId>,
+    /// Other agents who could have been offered a call.
+    others: Vec<AgentName>,
+}
+
+/// Files that an offer under way may still go by.
+const RECENT: usize = 3;
+/// Who has been free for so long was so when the switch chose.
+const IDLE_MIN: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 pub struct Fairness {
     pub reach: BTreeMap<Agent, Reach>,
@@ -38,8 +54,12 @@ pub struct Fairness {
     pub tampered: BTreeMap<CallId, i32>,
     /// Pairs that belong together and are not, and since when.
     free: BTreeMap<(CallId, Agent), Timestamp>,
-    /// Who waited for an agent when the agent was reserved, and the number of that reservation.
-    reserved: BTreeMap<Agent, (u64, Vec<CallId>)>,
+    /// Reservations that no caller was told of yet.
+    reserved: BTreeMap<Agent, Reservation>,
+    /// The tenants' files of late, the newest last, and when it came.
+    recent: BTreeMap<TenantId, (Vec<std::sync::Arc<Tenant>>, Timestamp)>,
+    /// Agents who could be offered calls, and since when.
+    idle: BTreeMap<Agent, Timestamp>,
     reservations: u64,
     /// Callers who were passed over unless they are reserved for someone themselves: until when that must show.
     passed: BTreeMap<CallId, (Timestamp, String)>,
@@ -50,6 +70,17 @@ impl Fairness {
     pub fn forget(&mut self) {
         self.free.clear();
         self.passed.clear();
+        self.idle.clear();
+    }
+
+    /// A tenant's file as it is from here on.
+    pub fn declare(&mut self, now: Timestamp, id: TenantId, tenant: std::sync::Arc<Tenant>) {
+        let (recent, at) = self.recent.entry(id.clone()).or_default();
+        recent.push(tenant.clone());
+        let many = recent.len();
+        recent.drain(..many.saturating_sub(RECENT));
+        *at = now;
+        self.tenants.insert(id, tenant);
     }
 
     /// Before anything happens at `now`: what has been true until now.
@@ -79,6 +110,8 @@ impl Fairness {
     pub fn after(&mut self, now: Timestamp, ledger: &Ledger, workers: &Workers) {
         let ready: Vec<&Agent> =
             ledger.agents.iter().filter(|(_, day)| day.state == AgentState::Ready).map(|(agent, _)| agent).collect();
+        let idle = ready.iter().filter(|agent| self.is_there(now, ledger, agent));
+        self.idle = idle.map(|agent| ((*agent).clone(), self.idle.get(*agent).copied().unwrap_or(now))).collect();
         if ready.is_empty() || ledger.waiting.is_empty() {
             self.free.clear();
             return;
@@ -104,25 +137,38 @@ impl Fairness {
             .filter(|call| ledger.calls[call].tenant == agent.0 && self.fits(now, ledger, workers, call, &agent.1));
         let waiting: Vec<CallId> = waiting.copied().collect();
         self.reservations += 1;
-        self.reserved.insert(agent.clone(), (self.reservations, waiting));
+        let others = self.idle.iter().filter(|((tenant, name), since)| {
+            let ready =
+                ledger.agents.get(&(tenant.clone(), name.clone())).is_some_and(|day| day.state == AgentState::Ready);
+            *tenant == agent.0 && *name != agent.1 && ready && **since + IDLE_MIN <= now
+        });
+        let others = others.map(|((_, name), _)| name.clone()).collect();
+        self.reserved.insert(agent.clone(), Reservation { number: self.reservations, at: now, waiting, others });
     }
 
     /// The caller is told: everyone who came before them must be someone else's. Whoever is offered to an agent reserved
     /// earlier was theirs when this one was reserved, though that offer may be over again by the time this one is told.
-    pub fn offered(&mut self, now: Timestamp, ledger: &Ledger, call: CallId, agent: &Agent) {
+    pub fn offered(&mut self, now: Timestamp, ledger: &Ledger, call: CallId, agent: &Agent) -> Result<(), String> {
         self.passed.remove(&call);
         let rank = self.rank(ledger, call);
-        let Some((reservation, waiting)) = self.reserved.remove(agent) else { return };
-        for (_, others) in self.reserved.values_mut().filter(|(later, _)| *later > reservation) {
-            others.retain(|other| *other != call);
+        let Some(Reservation { number, at, waiting, others }) = self.reserved.remove(agent) else { return Ok(()) };
+        for later in self.reserved.values_mut().filter(|later| later.number > number) {
+            later.waiting.retain(|other| *other != call);
         }
+        let way = self.way(at, ledger, call, &agent.1);
+        if way.is_none() {
+            return Err(format!("{} may not have {call}, and is offered them", agent.1));
+        }
+        self.check_choice(at, ledger, call, agent, &others)?;
+        let is_lent = way == Some(Way::Lent);
         for earlier in waiting {
             let waits = ledger.waiting.contains(&earlier);
-            if waits && earlier != call && self.rank(ledger, earlier) < rank {
+            if waits && earlier != call && (is_lent || self.rank(ledger, earlier) < rank) {
                 let text = format!("first come, first served: {} is offered {call} before {earlier}", agent.1);
                 self.passed.entry(earlier).or_insert((now + RESERVED_MAX, text));
             }
         }
+        Ok(())
     }
 
     /// The caller is over, offered, or elsewhere.
@@ -141,35 +187,131 @@ impl Fairness {
 
     fn may_have(&self, now: Timestamp, ledger: &Ledger, workers: &Workers, call: &CallId, agent: &AgentName) -> bool {
         let key = (ledger.calls[call].tenant.clone(), agent.clone());
-        let Some(day) = ledger.agents.get(&key) else { return false };
+        let is_ready = ledger.agents.get(&key).is_some_and(|day| day.state == AgentState::Ready);
+        is_ready && self.is_there(now, ledger, &key) && self.fits(now, ledger, workers, call, agent)
+    }
+
+    /// Whether the agent's desk and phone are there, and not too many offers failed.
+    fn is_there(&self, now: Timestamp, ledger: &Ledger, key: &Agent) -> bool {
+        let Some(day) = ledger.agents.get(key) else { return false };
         let Some(tenant) = self.tenants.get(&key.0) else { return false };
-        let Some(decl) = tenant.doc.agent.iter().find(|a| a.name == *agent) else { return false };
-        let reach = self.reach.get(&key).copied().unwrap_or_default();
+        let Some(decl) = tenant.doc.agent.iter().find(|a| a.name == key.1) else { return false };
+        let reach = self.reach.get(key).copied().unwrap_or_default();
         let at_desk = match reach.desk {
             Some(Desk::Connected) => true,
             Some(Desk::Gone(since)) => now.since(since) < DESK_GRACE,
             None => false,
         };
-        day.state == AgentState::Ready
-            && reach.phone
-            && (decl.always_ready || at_desk)
-            && !day.is_blocked(now)
-            && self.fits(now, ledger, workers, call, agent)
+        reach.phone && (decl.always_ready || at_desk) && !day.is_blocked(now)
     }
 
-    /// Whether the agent serves the caller's queue with the skills for it, and the caller still waits.
+    /// Whether the agent serves a queue that the caller asks, with the skills for it, and the caller still waits.
     fn fits(&self, now: Timestamp, ledger: &Ledger, workers: &Workers, call: &CallId, agent: &AgentName) -> bool {
         let story = &ledger.calls[call];
-        let (Some(tenant), Some(queue)) = (self.tenants.get(&story.tenant), &story.queue) else { return false };
-        let Some(decl) = tenant.doc.agent.iter().find(|a| a.name == *agent) else { return false };
-        let Some(queue) = tenant.doc.queue.iter().find(|q| q.name == *queue) else { return false };
-        let skilled = queue.requires.iter().all(|(skill, least)| decl.skills.get(skill).is_some_and(|l| l >= least));
+        let Some(tenant) = self.tenants.get(&story.tenant) else { return false };
         let skipped = story.skipped.get(agent).is_some_and(|until| *until > now);
-        skilled
+        matches!(way(tenant, now, ledger, *call, agent), Some(Way::Asked(_)))
             && !skipped
             && story.paused_until <= now
-            && decl.queues.contains(&queue.name)
             && !workers.is_closed(*call)
             && !workers.goodbyes.contains(call)
     }
+
+    /// How the agent may have come to the caller, by a file of late.
+    fn way(&self, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<Way> {
+        let (recent, _) = self.recent.get(&ledger.calls[&call].tenant)?;
+        recent.iter().filter_map(|tenant| way(tenant, at, ledger, call, agent)).min()
+    }
+
+    /// No other agent who was free all the while came before by the queue's strategy, where that is a matter of the file.
+    fn check_choice(
+        &self,
+        at: Timestamp,
+        ledger: &Ledger,
+        call: CallId,
+        agent: &Agent,
+        others: &[AgentName],
+    ) -> Result<(), String> {
+        let story = &ledger.calls[&call];
+        let Some((recent, declared)) = self.recent.get(&agent.0) else { return Ok(()) };
+        // What is chosen under one file is not held against another.
+        let Some(tenant) = recent.last().filter(|_| *declared + IDLE_MIN <= at) else { return Ok(()) };
+        let (Some(queue), Some(chosen)) =
+            (queue_of(tenant, ledger, call), standing(tenant, at, ledger, call, &agent.1))
+        else {
+            return Ok(());
+        };
+        if story.missed.iter().any(|(name, _)| *name == agent.1) || story.offers.len() > 1 {
+            return Ok(());
+        }
+        for other in others.iter().filter(|other| story.skipped.get(*other).is_none_or(|until| *until <= at)) {
+            let before = standing(tenant, at, ledger, call, other).is_some_and(|other| other < chosen);
+            if before {
+                let text = format!("{} is offered {call}, and {other} is free", agent.1);
+                return Err(format!("the better choice by {:?}: {text}", queue.strategy));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an agent comes to a caller: asked in the caller's own queue (0) or in another one, or lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Asked(usize),
+    Lent,
+}
+
+fn queue_of<'a>(tenant: &'a Tenant, ledger: &Ledger, call: CallId) -> Option<&'a QueueDecl> {
+    let name = ledger.calls[&call].queue.as_ref()?;
+    tenant.doc.queue.iter().find(|queue| queue.name == *name)
+}
+
+/// What is required for the caller at that moment.
+fn requires(queue: &QueueDecl, at: Timestamp, ledger: &Ledger, call: CallId) -> BTreeMap<String, u8> {
+    let mut requires = queue.requires.clone();
+    for step in steps(queue, at, ledger, call) {
+        for (skill, level) in &mut requires {
+            *level = step.requires.get(skill).map_or(*level, |enough| (*level).min(*enough));
+        }
+        requires.retain(|skill, level| *level > 0 && !step.drop.contains(skill));
+    }
+    requires
+}
+
+fn steps<'a>(queue: &'a QueueDecl, at: Timestamp, ledger: &Ledger, call: CallId) -> Vec<&'a cti_acd::RelaxStep> {
+    let waited_us = at.since(ledger.calls[&call].entered).as_micros();
+    let us = |s: u32| u128::from(s) * 1_000_000;
+    let in_force = |step: &&cti_acd::RelaxStep| {
+        waited_us >= us(step.after_s) && step.until_s.is_none_or(|until_s| waited_us < us(until_s))
+    };
+    queue.relax.iter().filter(in_force).collect()
+}
+
+fn way(tenant: &Tenant, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<Way> {
+    let queue = queue_of(tenant, ledger, call)?;
+    let decl = tenant.doc.agent.iter().find(|a| a.name == *agent)?;
+    let required = requires(queue, at, ledger, call);
+    let skilled = required.iter().all(|(skill, least)| decl.skills.get(skill).is_some_and(|level| level >= least));
+    let mut asked = vec![&queue.name];
+    asked.extend(steps(queue, at, ledger, call).iter().flat_map(|step| &step.queues));
+    let own = asked.iter().position(|name| decl.queues.contains(name)).map(Way::Asked);
+    let lent = queue.borrow.iter().any(|lender| decl.queues.contains(lender)).then_some(Way::Lent);
+    own.or(lent).filter(|_| skilled)
+}
+
+/// The agent's standing for the caller, the lowest first; `None` where the file does not say.
+fn standing(tenant: &Tenant, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<(usize, i64)> {
+    let queue = queue_of(tenant, ledger, call)?;
+    let Some(Way::Asked(nearness)) = way(tenant, at, ledger, call, agent) else { return None };
+    let (place, decl) = tenant.doc.agent.iter().enumerate().find(|(_, a)| a.name == *agent)?;
+    let key = match queue.strategy {
+        Strategy::TopDown => i64::from(decl.rank.unwrap_or(place as u32)),
+        Strategy::BestSkill => {
+            let levels = requires(queue, at, ledger, call).into_keys().filter_map(|skill| decl.skills.get(&skill));
+            -levels.map(|level| i64::from(*level)).sum::<i64>()
+        }
+        _ => 0,
+    };
+    Some((nearness, key))
 }

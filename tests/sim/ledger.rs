@@ -21,9 +21,16 @@ pub struct CallStory {
     /// The queue it is in or was in last.
     pub queue: Option<QueueName>,
     queued: Option<Timestamp>,
+    /// When it entered that queue.
+    pub entered: Timestamp,
+    /// Who missed it in that queue, and when, the last one last.
+    pub missed: Vec<(AgentName, Timestamp)>,
     /// In a queue and not offered, by the facts.
     pub waits: bool,
-    pub offer: Option<(OfferId, AgentName, Timestamp)>,
+    /// Whose phones ring: one, or several of `ring_all`.
+    pub offers: BTreeMap<OfferId, AgentName>,
+    /// Since the first of them was shown.
+    ringing: Option<Timestamp>,
     offered: Option<Timestamp>,
     ring: Duration,
     pub answered: Option<(AgentName, Timestamp)>,
@@ -80,16 +87,20 @@ pub struct Ledger {
     pub offer_ends: BTreeSet<String>,
     /// Calls that wait, by the facts.
     pub waiting: BTreeSet<CallId>,
+    /// Queues that may ring several agents for one caller.
+    pub ring_all: BTreeSet<(TenantId, QueueName)>,
     /// When a process last took up the state of another.
     restarted: Timestamp,
 }
 
 /// How long the same caller need not be offered to the agent who missed them.
 const SKIP: Duration = Duration::from_secs(5);
+/// Phones that ring at once for one caller.
+const RING_ALL_MAX: usize = 20;
 /// How long a caller is left alone whose offer found no port.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What passes a caller on from a queue.
-const LIMITS: [&str; 4] = ["max_wait", "max_waiting", "overflow", "overflow_limit"];
+const LIMITS: [&str; 7] = ["max_wait", "max_waiting", "overflow", "overflow_limit", "waiting", "estimate", "no_staff"];
 /// The switch counts in microseconds and records in milliseconds.
 const ROUNDING_MS: u64 = 2;
 
@@ -103,7 +114,7 @@ impl Ledger {
     pub fn is_in_menu(&self, call: &CallId) -> bool {
         self.calls
             .get(call)
-            .is_some_and(|story| story.nodes > 0 && !story.waits && story.offer.is_none() && story.answered.is_none())
+            .is_some_and(|story| story.nodes > 0 && !story.waits && story.offers.is_empty() && story.answered.is_none())
     }
 
     pub fn fact(&mut self, now: Timestamp, fact: &Fact) -> Result<(), String> {
@@ -116,8 +127,11 @@ impl Ledger {
                     nodes: 0,
                     queue: None,
                     queued: None,
+                    entered: now,
+                    missed: Vec::new(),
                     waits: false,
-                    offer: None,
+                    offers: BTreeMap::new(),
+                    ringing: None,
                     offered: None,
                     ring: Duration::ZERO,
                     answered: None,
@@ -144,10 +158,12 @@ impl Ledger {
             Fact::Queued { tenant, call, queue, priority: _, from: _ } => {
                 let story = self.live(tenant, call)?;
                 ensure(story.answered.is_none(), || format!("{call} is queued and was answered"))?;
-                ensure(story.offer.is_none(), || format!("{call} is queued anew while an agent rings"))?;
+                ensure(story.offers.is_empty(), || format!("{call} is queued anew while an agent rings"))?;
                 (story.queue, story.waits) = (Some(queue.clone()), true);
                 story.queued.get_or_insert(now);
                 story.skipped.clear();
+                story.missed.clear();
+                story.entered = now;
                 self.waiting.insert(*call);
                 self.queues.entry((tenant.clone(), queue.clone())).or_default().0 += 1;
                 Ok(())
@@ -163,7 +179,9 @@ impl Ledger {
                 })?;
                 let story = self.live(tenant, call)?;
                 ensure(story.answered.is_none(), || format!("one call, one winner: {call} is answered twice"))?;
-                ensure(story.offer.is_none(), || format!("{call} is answered while its offer stands"))?;
+                ensure(!story.offers.values().any(|name| name == agent), || {
+                    format!("{call} is answered while its offer stands")
+                })?;
                 ensure(story.skipped.get(agent) == Some(&now), || {
                     format!("{call}: {agent} answers and accepted nothing")
                 })?;
@@ -241,10 +259,18 @@ impl Ledger {
         ensure(day.wrapup.is_none(), || format!("one agent, one offer: {agent} is offered {call} in wrap-up"))?;
         ensure(day.state == AgentState::Offered, || format!("{agent} is offered {call} while {:?}", day.state))?;
         day.offer = Some(*call);
+        let queue = self.calls.get(call).and_then(|story| Some((tenant.clone(), story.queue.clone()?)));
+        let rings_all = queue.is_some_and(|queue| self.ring_all.contains(&queue));
         let story = self.live(tenant, call)?;
-        ensure(story.waits, || format!("{call} is offered to {agent} and does not wait"))?;
-        ensure(story.offer.is_none(), || format!("one call, one winner: {call} is offered to two"))?;
-        story.offer = Some((*offer, agent.clone(), now));
+        let rings = rings_all && !story.offers.is_empty();
+        ensure(story.waits || rings, || format!("{call} is offered to {agent} and does not wait"))?;
+        ensure(story.offers.is_empty() || rings, || format!("one call, one winner: {call} is offered to two"))?;
+        ensure(story.offers.len() < RING_ALL_MAX, || format!("{call} rings more than {RING_ALL_MAX} agents"))?;
+        let last = story.missed.last().map_or(now, |(_, at)| *at);
+        let missed_last = story.missed.iter().any(|(name, at)| name == agent && *at == last);
+        ensure(!missed_last || now >= last + SKIP, || format!("not the same again: {agent} just missed {call}"))?;
+        story.offers.insert(*offer, agent.clone());
+        story.ringing.get_or_insert(now);
         story.offered.get_or_insert(now);
         story.waits = false;
         self.waiting.remove(call);
@@ -267,12 +293,20 @@ impl Ledger {
             day.failed.push(now);
         }
         let story = self.live(tenant, call)?;
-        let Some((id, name, since)) = story.offer.take() else {
+        let Some(name) = story.offers.remove(offer) else {
             return Err(format!("an offer of {call} ends and there is none"));
         };
-        ensure(id == *offer && name == *agent, || format!("the offer of {call} to {agent} ends as another"))?;
-        story.ring += now.since(since);
-        story.waits = how != OfferEnd::Accepted;
+        ensure(name == *agent, || format!("the offer of {call} to {agent} ends as another"))?;
+        if (story.offers.is_empty() || how == OfferEnd::Accepted)
+            && let Some(since) = story.ringing.take()
+        {
+            story.ring += now.since(since);
+        }
+        // The phones that did not win are told after the answer.
+        story.waits = how != OfferEnd::Accepted && story.offers.is_empty() && story.answered.is_none();
+        if matches!(how, OfferEnd::Rejected | OfferEnd::Timeout | OfferEnd::Failed) {
+            story.missed.push((agent.clone(), now));
+        }
         let until = match how {
             // The answer that must follow at once.
             OfferEnd::Accepted => now,
@@ -339,7 +373,7 @@ impl Ledger {
     pub fn close(&self) -> Result<(), String> {
         for (id, story) in &self.calls {
             ensure(story.record.is_some(), || format!("exactly one end: {id} has none"))?;
-            ensure(story.offer.is_none(), || format!("{id} is over and an agent still rings"))?;
+            ensure(story.offers.is_empty(), || format!("{id} is over and an agent still rings"))?;
             ensure(story.recording.is_none() || story.recording_over, || format!("the recording of {id} never ended"))?;
             let talked = story.answered.is_some();
             ensure(talked == story.wrapup_over, || format!("{id}: answered {talked}, wrap-up {}", story.wrapup_over))?;

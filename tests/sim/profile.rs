@@ -163,7 +163,30 @@ pub struct QueueSettings {
     pub vip_priority: i64,
     pub vip_stands: bool,
     pub max_calls: u64,
+    /// Of general, repair and vip.
+    pub strategies: [&'static str; 3],
+    /// When repair asks less and other queues; none beyond the longest wait.
+    pub relax_s: u64,
+    pub relax_for_s: u64,
+    /// vip is helped out by repair.
+    pub borrows: bool,
+    pub no_staff: bool,
+    pub waiting_max: u64,
+    /// The agents' ranks the other way round.
+    pub bottom_up: bool,
 }
+
+const STRATEGIES: [&str; 9] = [
+    "longest_idle",
+    "round_robin",
+    "least_calls",
+    "least_talk_time",
+    "top_down",
+    "random",
+    "ring_all",
+    "best_skill",
+    "scored",
+];
 
 impl QueueSettings {
     pub fn drawn(rng: &mut Rng) -> Self {
@@ -178,6 +201,13 @@ impl QueueSettings {
             vip_priority: rng.below(3) as i64 * 5,
             vip_stands: true,
             max_calls: if rng.below(5) == 0 { 8 + rng.below(10) } else { 500 },
+            strategies: [0; 3].map(|_| STRATEGIES[rng.below(9) as usize]),
+            relax_s: 2 + rng.below(20),
+            relax_for_s: 1 + rng.below(40),
+            borrows: rng.below(2) == 0,
+            no_staff: rng.below(3) == 0,
+            waiting_max: 2 + rng.below(20),
+            bottom_up: false,
         }
     }
 }
@@ -266,7 +296,9 @@ impl Profile {
             }
         }
         let agents: Vec<Value> = mine()
-            .map(|a| {
+            .enumerate()
+            .map(|(n, a)| {
+                let rank = if settings.bottom_up { 100 - n } else { n };
                 let queues: Vec<&String> = a.queues.iter().filter(|q| settings.vip_stands || *q != "vip").collect();
                 let phone = match &a.secret {
                     Some(_) => json!({ "kind": "sip", "secret_file": "none" }),
@@ -275,7 +307,7 @@ impl Profile {
                     }
                 };
                 json!({ "name": a.name, "queues": queues, "skills": a.skills, "phone": phone,
-                        "always_ready": a.always_ready })
+                        "always_ready": a.always_ready, "rank": rank, "weight": 1.0 + n as f64 })
             })
             .collect();
         let queue = |name: &str, priority: i64| {
@@ -284,12 +316,33 @@ impl Profile {
                 "wrapup_s": settings.wrapup_s, "max_wait_s": settings.max_wait_s, "max_waiting": settings.max_waiting,
                 "record": settings.record, "announce": { "every_s": 7 },
             });
+            let overflow = |to: Value| {
+                let mut rules = vec![json!({ "after_s": settings.overflow_s, "to": to })];
+                if settings.no_staff {
+                    rules.insert(0, json!({ "no_staff": true, "to": to }));
+                    rules.push(json!({ "waiting": settings.waiting_max.min(settings.max_waiting), "to": to }));
+                }
+                json!(rules)
+            };
+            let [general, repair, vip] = settings.strategies;
+            queue["strategy"] = json!(general);
             if name == "repair" {
+                queue["strategy"] = json!(repair);
                 queue["requires"] = json!({ "repair": settings.repair_level });
-                queue["overflow"] = json!({ "after_s": settings.overflow_s, "to": { "queue": "general" } });
+                queue["overflow"] = overflow(json!({ "queue": "general" }));
+                let less = settings.repair_level / 2;
+                let until_s = settings.relax_s + settings.relax_for_s;
+                queue["relax"] = json!([
+                    { "after_s": settings.relax_s, "requires": { "repair": less } },
+                    { "after_s": settings.relax_s + 1, "queues": ["general"], "until_s": until_s + 1 },
+                ]);
             }
             if name == "vip" {
-                queue["overflow"] = json!({ "after_s": settings.overflow_s, "to": { "ivr": "main" } });
+                queue["strategy"] = json!(vip);
+                queue["overflow"] = overflow(json!({ "ivr": "main" }));
+                if settings.borrows {
+                    queue["borrow"] = json!(["repair"]);
+                }
             }
             queue
         };

@@ -535,9 +535,10 @@ impl World {
             let agent = agent.ok_or_else(|| format!("an INVITE to {}, where no phone is", transmit.flow.remote))?;
             let story = CallId::parse(&call).and_then(|call| self.ledger.calls.get(&call));
             let story = story.ok_or_else(|| format!("a phone rings for {call}, which is unknown"))?;
-            let offer = story.offer.as_ref().filter(|(_, name, _)| *name == agent.1 && story.tenant == agent.0);
-            let (offer, ..) =
-                offer.ok_or_else(|| format!("one agent, one offer: {} rings for {call} without an offer", agent.1))?;
+            let mut offers = story.offers.iter().filter(|(_, name)| **name == agent.1 && story.tenant == agent.0);
+            let (offer, _) = offers
+                .next()
+                .ok_or_else(|| format!("one agent, one offer: {} rings for {call} without an offer", agent.1))?;
             ensure(self.frames.contains(offer), || format!("{}'s phone rings for {call} before its frame", agent.1))?;
         }
         if self.tamper == Tamper::OtherFinal && transmit.bytes.starts_with(b"SIP/2.0 200") && self.wire.messages > 500 {
@@ -619,7 +620,7 @@ impl World {
         self.figures.fact(now, &fact);
         match fact {
             Fact::Offered { tenant, call, agent, .. } => {
-                self.fairness.offered(now, &self.ledger, call, &(tenant, agent));
+                self.fairness.offered(now, &self.ledger, call, &(tenant, agent))?;
             }
             Fact::Answered { tenant, call, agent } => self.answered(tenant, call, agent),
             Fact::NodeEntered { call, .. } => self.fairness.gone(call),

@@ -8,14 +8,27 @@ use cti_base::AgentName;
 use cti_sip::{Flow, Packet, Transport};
 use cti_switch::Input;
 
-use super::{Due, STRANGER, World};
+use cti_acd::Strategy;
+
+use super::{Due, STRANGER, Tamper, World};
 use crate::checks::Reach;
 use crate::profile::{QueueSettings, SWITCH, address};
 
 impl World {
     pub(super) fn declare(&mut self, index: usize, without: Option<&AgentName>) -> Result<(), String> {
-        let tenant = Arc::new(self.profile.tenant(index, &self.settings[index], without));
-        self.fairness.tenants.insert(self.profile.tenants[index].clone(), tenant.clone());
+        let (mut settings, id) = (self.settings[index].clone(), self.profile.tenants[index].clone());
+        if self.tamper == Tamper::WrongChoice {
+            settings.strategies = ["top_down"; 3];
+        }
+        let tenant = Arc::new(self.profile.tenant(index, &settings, without));
+        let rings_all = tenant.doc.queue.iter().filter(|queue| queue.strategy == Strategy::RingAll);
+        self.ledger.ring_all.extend(rings_all.map(|queue| (id.clone(), queue.name.clone())));
+        let known = match self.tamper {
+            Tamper::RelaxedEarly => QueueSettings { relax_s: settings.relax_s + 600, ..settings },
+            Tamper::WrongChoice => QueueSettings { bottom_up: true, ..settings },
+            _ => settings,
+        };
+        self.fairness.declare(self.now, id, Arc::new(self.profile.tenant(index, &known, without)));
         self.input(Input::Declare(tenant))
     }
 

@@ -104,7 +104,7 @@ impl World {
         self.fairness.forget();
         self.unanswered.clear();
         // A desk that comes back sees in its snapshot what it was to be shown.
-        self.frames.extend(self.ledger.calls.values().filter_map(|story| story.offer.as_ref()).map(|(id, ..)| *id));
+        self.frames.extend(self.ledger.calls.values().flat_map(|story| story.offers.keys().copied()));
         self.due.retain(|_, due| !matches!(due, Due::Input(_) | Due::Commit | Due::Crash(_)));
         self.later(down, Due::Restart);
         self.break_streams();

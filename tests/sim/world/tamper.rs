@@ -23,6 +23,12 @@ pub enum Tamper {
     NoFrame,
     NoReply,
     OtherFinal,
+    /// Requirements relax before their time.
+    RelaxedEarly,
+    /// Another agent rings than the strategy says.
+    WrongChoice,
+    /// Who just missed the caller rings again.
+    AskedAgain,
     /// What a group wanted is done, and the group is lost.
     SeenAndLost,
     /// An input is not in the journal.
@@ -36,7 +42,7 @@ pub enum Tamper {
 }
 
 impl Tamper {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::SecondOffer,
         Self::UnservedCaller,
         Self::IgnoredPriority,
@@ -49,6 +55,9 @@ impl Tamper {
         Self::NoFrame,
         Self::NoReply,
         Self::OtherFinal,
+        Self::RelaxedEarly,
+        Self::WrongChoice,
+        Self::AskedAgain,
         Self::SeenAndLost,
         Self::LostInput,
         Self::ForgottenPlace,
@@ -71,6 +80,9 @@ impl Tamper {
             Self::NoFrame => "before its frame",
             Self::NoReply => "never answered",
             Self::OtherFinal => "one final answer",
+            Self::RelaxedEarly => "may not have",
+            Self::WrongChoice => "the better choice",
+            Self::AskedAgain => "not the same again",
             Self::SeenAndLost => "exactly one end",
             Self::LostInput => "the replay",
             Self::ForgottenPlace => "queued at another time",
@@ -140,6 +152,15 @@ impl World {
             (Tamper::IgnoredPriority, fact @ Fact::Queued { .. }) => {
                 if let Fact::Queued { call, .. } = &fact {
                     self.fairness.tampered.insert(*call, (call.as_u128() % 9) as i32);
+                }
+                Ok(Some(fact))
+            }
+            (Tamper::AskedAgain, fact @ Fact::Offered { .. }) => {
+                if let Fact::Offered { call, agent, .. } = &fact
+                    && let Some(story) = self.ledger.calls.get_mut(call)
+                    && let Some((_, at)) = story.missed.last().cloned()
+                {
+                    story.missed.push((agent.clone(), at));
                 }
                 Ok(Some(fact))
             }
