@@ -16,5 +16,6 @@ mod rush;
 mod server;
 mod sipp;
 mod sound;
+mod story;
 mod upgrade;
 mod waiting;
