@@ -48,7 +48,10 @@ async fn a_burst_of_callers_rings_every_idle_agent_once_and_the_rest_wait_in_ord
     ensure!(calls.len() == 200 && calls.iter().all(|call| call["outcome"] == "answered"), "{} calls", calls.len());
     calls.sort_by_key(|call| (call["queued_ms"].as_u64(), call["id"].as_str().map(str::to_owned)));
     let offered: Vec<u64> = calls.iter().filter_map(|call| call["offered_ms"].as_u64()).collect();
-    ensure!(offered.len() == 200 && offered.is_sorted(), "offered out of order: {offered:?}");
+    // The first fifty had an agent each at once, and were told when the records had answered for them; nobody waited.
+    let (at_once, waited) = offered.split_at(offered.len().min(50));
+    let in_order = waited.is_sorted() && at_once.iter().max() <= waited.first();
+    ensure!(offered.len() == 200 && in_order, "offered out of order: {offered:?}");
     // The INVITEs on the wire say the same: each phone's calls one after another, all calls once.
     let rung = bank.heard("INVITE");
     let calls: BTreeSet<&str> = rung.iter().map(|heard| heard.call.as_str()).collect();
