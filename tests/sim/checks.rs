@@ -13,6 +13,8 @@ use crate::media::Workers;
 
 /// product.md, statement 2.
 const FREE_MAX: Duration = Duration::from_millis(200);
+/// From entering a queue to standing in its line.
+const INTO_LINE_MAX: Duration = Duration::from_millis(31);
 /// From the reservation to the frame: the records are waited for that long, and two groups of the journal are to be durable.
 const RESERVED_MAX: Duration = Duration::from_millis(35 + 12);
 /// A desk that is gone may still be offered calls for so long.
@@ -135,7 +137,10 @@ impl Fairness {
             .waiting
             .iter()
             .filter(|call| ledger.calls[call].tenant == agent.0 && self.fits(now, ledger, workers, call, &agent.1));
-        let waiting: Vec<CallId> = waiting.copied().collect();
+        // A queue that wants to know who is calling gives the records their time before the caller stands in its line, and
+        // whoever is passed on to it at this very moment does so after what was decided before.
+        let stands = |call: &&CallId| now.since(ledger.calls[*call].entered) >= INTO_LINE_MAX;
+        let waiting: Vec<CallId> = waiting.filter(stands).copied().collect();
         self.reservations += 1;
         let others = self.idle.iter().filter(|((tenant, name), since)| {
             let ready =

@@ -29,6 +29,8 @@ pub struct CallStory {
     pub waits: bool,
     /// Whose phones ring: one, or several of `ring_all`.
     pub offers: BTreeMap<OfferId, AgentName>,
+    /// Everyone it was ever offered to.
+    pub rung: BTreeSet<AgentName>,
     /// Since the first of them was shown.
     ringing: Option<Timestamp>,
     offered: Option<Timestamp>,
@@ -90,7 +92,7 @@ pub struct Ledger {
     /// Queues that may ring several agents for one caller.
     pub ring_all: BTreeSet<(TenantId, QueueName)>,
     /// When a process last took up the state of another.
-    restarted: Timestamp,
+    pub restarted: Timestamp,
 }
 
 /// How long the same caller need not be offered to the agent who missed them.
@@ -131,6 +133,7 @@ impl Ledger {
                     missed: Vec::new(),
                     waits: false,
                     offers: BTreeMap::new(),
+                    rung: BTreeSet::new(),
                     ringing: None,
                     offered: None,
                     ring: Duration::ZERO,
@@ -270,6 +273,7 @@ impl Ledger {
         let missed_last = story.missed.iter().any(|(name, at)| name == agent && *at == last);
         ensure(!missed_last || now >= last + SKIP, || format!("not the same again: {agent} just missed {call}"))?;
         story.offers.insert(*offer, agent.clone());
+        story.rung.insert(agent.clone());
         story.ringing.get_or_insert(now);
         story.offered.get_or_insert(now);
         story.waits = false;
