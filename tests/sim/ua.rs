@@ -100,6 +100,12 @@ impl Ua {
         );
     }
 
+    /// Calls that came in and are not answered.
+    pub fn ringing(&self) -> Vec<SessionId> {
+        let ringing = self.calls.iter().filter(|(_, call)| !call.call_id.is_empty() && !call.answered);
+        ringing.map(|(session, _)| *session).collect()
+    }
+
     pub fn answer(&mut self, now: Timestamp, session: SessionId, broken: bool) {
         let local = self.local();
         let Some(call) = self.calls.get_mut(&session) else { return };

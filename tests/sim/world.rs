@@ -400,8 +400,13 @@ impl World {
                 for caller in 0..self.profile.callers.len() {
                     self.caller_hangs_up(caller);
                 }
-                for ua in &mut self.uas {
-                    ua.deaf_until = Timestamp::default();
+                for n in 0..self.uas.len() {
+                    self.uas[n].deaf_until = Timestamp::default();
+                    // None of what a phone said may have come through: it could not be cancelled, and rings until it gives up.
+                    for session in self.uas[n].ringing() {
+                        self.uas[n].refuse(now, session, 480);
+                    }
+                    self.pump(n);
                 }
             }
         }
