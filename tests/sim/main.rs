@@ -26,12 +26,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use world::{Outcome, Tamper, World};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 2_000;
 /// What a seed must bring at least.
 const CALLS_MIN: usize = 100;
 
 #[test]
-fn a_thousand_seeds_keep_every_promise() {
+fn two_thousand_seeds_keep_every_promise() {
     let seeds = number("ZONGJI_SEEDS").unwrap_or(SEEDS);
     let first = number("ZONGJI_SEED").unwrap_or(0);
     let next = AtomicU64::new(first);

@@ -1,6 +1,8 @@
 //! The program around the switch, as far as its death matters: inputs go to a journal in groups, effects wait until their group is
 //! durable, snapshots make the journal short, and a new engine is made of both.
 
+use std::io::{self, Write};
+
 use cti_base::Timestamp;
 use cti_media::MediaEvent;
 use cti_switch::{Effect, Engine, EngineConfig, Input};
@@ -150,10 +152,10 @@ impl Node {
         for (n, entry) in self.journal.iter().enumerate() {
             let input: Input = rmp_serde::from_slice(&entry.input)
                 .map_err(|e| format!("the replay: input {n} can not be read: {e}"))?;
-            let named = format!("{input:?}");
             let effects = run(&mut engine, entry.at, input);
             ensure(hash_of(entry.at, &effects) == entry.effects, || {
-                format!("the replay does something else at input {n} of {}: {named}: {effects:?}", self.journal.len())
+                let named = rmp_serde::from_slice::<Input>(&entry.input);
+                format!("the replay does something else at input {n} of {}: {named:?}: {effects:?}", self.journal.len())
             })?;
         }
         if let Some(hash) = self.hash {
@@ -190,27 +192,50 @@ fn run(engine: &mut Engine, now: Timestamp, input: Input) -> Vec<Effect> {
     std::iter::from_fn(|| engine.poll_effect()).collect()
 }
 
+/// Nothing where nothing is wanted, else of the time and of every effect in order.
 fn hash_of(at: Timestamp, effects: &[Effect]) -> u64 {
-    // FNV-1a.
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut hash = Fnv::default();
     if effects.is_empty() {
-        return hash;
+        return hash.0;
     }
-    let mut add = |bytes: &[u8]| {
-        for byte in bytes {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    add(&at.as_micros().to_be_bytes());
+    hash.add(&at.as_micros().to_be_bytes());
     for effect in effects {
         match effect {
             Effect::Send(transmit) => {
-                add(&transmit.bytes);
-                add(&transmit.flow.remote.port().to_be_bytes());
+                hash.add(&transmit.bytes);
+                hash.add(&transmit.flow.remote.port().to_be_bytes());
             }
-            Effect::Fact(fact) => add(serde_json::to_string(fact).unwrap_or_default().as_bytes()),
-            other => add(format!("{other:?}").as_bytes()),
+            Effect::Fact(fact) => serde_json::to_writer(&mut hash, fact).expect("a fact can be written"),
+            other => write!(hash, "{other:?}").expect("a hash takes everything"),
         }
     }
-    hash
+    hash.0
+}
+
+/// FNV-1a, of what is written to it.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+impl Write for Fnv {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.add(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -94,10 +94,13 @@ export async function enter(selector) {
   await page.click('form button.primary');
   return check(await seen(selector, 10_000), 'signs in', page.url());
 }
+/** The desk shows nothing to press until it has its state from the server: what it shows first is waited for. */
 export async function goReady() {
-  const go = await page.$('.idle button.solid');
-  if (go) await go.click();
-  check(await seen('header [data-tone="ready"], [role="alertdialog"], .call', 5_000), 'goes ready');
+  const [go, at_work] = ['.idle button.solid', 'header [data-tone="ready"], [role="alertdialog"], .call'];
+  if (!(await seen(`${go}, ${at_work}`, 10_000))) return check(false, 'goes ready', 'the desk has no state from the server');
+  const button = await page.$(go);
+  if (button) await button.click();
+  return check(await seen(at_work, 5_000), 'goes ready');
 }
 
 /** Walks, and ends the process with what came of it. */
