@@ -92,6 +92,13 @@ async fn calls_while_away(block: u16, mut postgres: Option<&mut postgres::Server
     Ok(())
 }
 
+/// Whether the database answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Records {
+    There,
+    Away,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_desk_goes_on_without_the_records_and_says_so() -> Result<()> {
     let _machine = machine().await;
@@ -111,14 +118,14 @@ async fn a_desk_goes_on_without_the_records_and_says_so() -> Result<()> {
     let mut desk = Desk::connect(&server, "acme", "1001").await?;
     let ack = desk.command("agent.set_state", json!({"state": "ready"})).await?;
     ensure!(ack["t"] == "ack", "{ack}");
-    let pop = pop_of_a_call(&server, &mut desk, "before").await?;
+    let pop = pop_of_a_call(&server, &mut desk, "before", Records::There).await?;
     ensure!(pop["records_known"] == true && pop["candidates"][0]["name"] == "李师傅", "{pop:#}");
 
     tokio::task::block_in_place(|| postgres.stop());
     // Whoever asks first finds out.
     let refused = server.http.get(server.url("/api/v1/calls")).header("cookie", &server.admin).send().await?;
     ensure!(refused.status() == 503 && refused.headers().contains_key("retry-after"), "{}", refused.status());
-    let pop = pop_of_a_call(&server, &mut desk, "during").await?;
+    let pop = pop_of_a_call(&server, &mut desk, "during", Records::Away).await?;
     ensure!(pop["records_known"] == false && pop["candidates"][0]["name"] == "李师傅", "{pop:#}");
     let alarms = |live: &Value| live["alarms"].as_array().cloned().unwrap_or_default();
     let live = server.get("/api/v1/live").await?;
@@ -130,14 +137,15 @@ async fn a_desk_goes_on_without_the_records_and_says_so() -> Result<()> {
     tokio::task::block_in_place(|| postgres.start_again());
     let live = server.until("/api/v1/live", Duration::from_secs(20), |live| alarms(live).is_empty()).await?;
     ensure!(live["agents"][0]["state"] == "ready", "{live:#}");
-    let pop = pop_of_a_call(&server, &mut desk, "after").await?;
+    let pop = pop_of_a_call(&server, &mut desk, "after", Records::There).await?;
     ensure!(pop["records_known"] == true && pop["candidates"][0]["name"] == "李师傅", "{pop:#}");
     ensure!(server.all_calls(3).await?.len() == 3, "history is whole");
     Ok(())
 }
 
-/// Rings the agent through and waits for the end of the wrap-up; the pop that the desk was given.
-async fn pop_of_a_call(server: &Server, desk: &mut Desk, name: &str) -> Result<Value> {
+/// Rings the agent through and waits for the end of the wrap-up; the pop that the desk was given. Records that are there, but slow on a
+/// busy machine, complete it while it rings.
+async fn pop_of_a_call(server: &Server, desk: &mut Desk, name: &str, records: Records) -> Result<Value> {
     let dir = server.dir.path();
     let tone = tone(dir, 440)?;
     let caller = Caller {
@@ -151,8 +159,11 @@ async fn pop_of_a_call(server: &Server, desk: &mut Desk, name: &str) -> Result<V
         tcp: false,
     };
     let mut sipp = Sipp::caller(dir, name, Place::from(server.ports.free + 20), server.ports.sip, &caller)?;
-    let offer = desk.until("offer.created").await?;
+    let mut pop = desk.until("offer.created").await?["d"]["pop"].take();
+    if records == Records::There && pop["records_known"] == false {
+        pop = desk.until("pop").await?["d"]["pop"].take();
+    }
     tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(20)))?;
     server.until("/api/v1/live", Duration::from_secs(10), |live| live["agents"][0]["state"] == "ready").await?;
-    Ok(offer["d"]["pop"].clone())
+    Ok(pop)
 }
