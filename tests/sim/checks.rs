@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cti_acd::Strategy;
 use cti_base::{AgentName, CallId, TenantId, Timestamp};
-use cti_switch::config::{QueueDecl, Tenant};
+use cti_switch::config::Tenant;
 use cti_switch::desk::AgentState;
 
 use crate::ledger::{Agent, Ledger};
 use crate::media::Workers;
 
+mod choice;
+
+use choice::{Way, asks_records, queue_of, standing, way};
+
 /// product.md, statement 2.
 const FREE_MAX: Duration = Duration::from_millis(200);
-/// From entering a queue to standing in its line.
-const INTO_LINE_MAX: Duration = Duration::from_millis(31);
 /// From the reservation to the frame: the records are waited for that long, and two groups of the journal are to be durable.
 const RESERVED_MAX: Duration = Duration::from_millis(35 + 12);
 /// A desk that is gone may still be offered calls for so long.
@@ -137,9 +138,12 @@ impl Fairness {
             .waiting
             .iter()
             .filter(|call| ledger.calls[call].tenant == agent.0 && self.fits(now, ledger, workers, call, &agent.1));
-        // A queue that wants to know who is calling gives the records their time before the caller stands in its line, and
-        // whoever is passed on to it at this very moment does so after what was decided before.
-        let stands = |call: &&CallId| now.since(ledger.calls[*call].entered) >= INTO_LINE_MAX;
+        // Whoever comes into the line at this very moment does so after what was decided before.
+        let stands = |call: &&CallId| {
+            let story = &ledger.calls[*call];
+            let queue = self.tenants.get(&story.tenant).and_then(|tenant| queue_of(tenant, ledger, **call));
+            story.lines_up(queue.is_some_and(asks_records), ledger.restarted) < now
+        };
         let waiting: Vec<CallId> = waiting.filter(stands).copied().collect();
         self.reservations += 1;
         let others = self.idle.iter().filter(|((tenant, name), since)| {
@@ -258,65 +262,4 @@ impl Fairness {
         }
         Ok(())
     }
-}
-
-/// How an agent comes to a caller: asked in the caller's own queue (0) or in another one, or lent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Way {
-    Asked(usize),
-    Lent,
-}
-
-fn queue_of<'a>(tenant: &'a Tenant, ledger: &Ledger, call: CallId) -> Option<&'a QueueDecl> {
-    let name = ledger.calls[&call].queue.as_ref()?;
-    tenant.doc.queue.iter().find(|queue| queue.name == *name)
-}
-
-/// What is required for the caller at that moment.
-fn requires(queue: &QueueDecl, at: Timestamp, ledger: &Ledger, call: CallId) -> BTreeMap<String, u8> {
-    let mut requires = queue.requires.clone();
-    for step in steps(queue, at, ledger, call) {
-        for (skill, level) in &mut requires {
-            *level = step.requires.get(skill).map_or(*level, |enough| (*level).min(*enough));
-        }
-        requires.retain(|skill, level| *level > 0 && !step.drop.contains(skill));
-    }
-    requires
-}
-
-fn steps<'a>(queue: &'a QueueDecl, at: Timestamp, ledger: &Ledger, call: CallId) -> Vec<&'a cti_acd::RelaxStep> {
-    let waited_us = at.since(ledger.calls[&call].entered).as_micros();
-    let us = |s: u32| u128::from(s) * 1_000_000;
-    let in_force = |step: &&cti_acd::RelaxStep| {
-        waited_us >= us(step.after_s) && step.until_s.is_none_or(|until_s| waited_us < us(until_s))
-    };
-    queue.relax.iter().filter(in_force).collect()
-}
-
-fn way(tenant: &Tenant, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<Way> {
-    let queue = queue_of(tenant, ledger, call)?;
-    let decl = tenant.doc.agent.iter().find(|a| a.name == *agent)?;
-    let required = requires(queue, at, ledger, call);
-    let skilled = required.iter().all(|(skill, least)| decl.skills.get(skill).is_some_and(|level| level >= least));
-    let mut asked = vec![&queue.name];
-    asked.extend(steps(queue, at, ledger, call).iter().flat_map(|step| &step.queues));
-    let own = asked.iter().position(|name| decl.queues.contains(name)).map(Way::Asked);
-    let lent = queue.borrow.iter().any(|lender| decl.queues.contains(lender)).then_some(Way::Lent);
-    own.or(lent).filter(|_| skilled)
-}
-
-/// The agent's standing for the caller, the lowest first; `None` where the file does not say.
-fn standing(tenant: &Tenant, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<(usize, i64)> {
-    let queue = queue_of(tenant, ledger, call)?;
-    let Some(Way::Asked(nearness)) = way(tenant, at, ledger, call, agent) else { return None };
-    let (place, decl) = tenant.doc.agent.iter().enumerate().find(|(_, a)| a.name == *agent)?;
-    let key = match queue.strategy {
-        Strategy::TopDown => i64::from(decl.rank.unwrap_or(place as u32)),
-        Strategy::BestSkill => {
-            let levels = requires(queue, at, ledger, call).into_keys().filter_map(|skill| decl.skills.get(&skill));
-            -levels.map(|level| i64::from(*level)).sum::<i64>()
-        }
-        _ => 0,
-    };
-    Some((nearness, key))
 }

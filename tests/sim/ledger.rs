@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use cti_base::{AgentName, CallId, OfferId, QueueName, RecordingId, TenantId, Timestamp};
 use cti_switch::desk::AgentState;
-use cti_switch::{CallRecord, Fact, OfferEnd, Outcome, SegmentKind};
+use cti_switch::trace::TraceEntry;
+use cti_switch::{CallRecord, Fact, OfferEnd, Outcome};
 
 use crate::media::ensure;
+
+mod record;
 
 pub type Agent = (TenantId, AgentName);
 
@@ -23,14 +26,14 @@ pub struct CallStory {
     queued: Option<Timestamp>,
     /// When it entered that queue.
     pub entered: Timestamp,
+    /// When it stood in the queue's line: a queue that asks the records gives them a moment first.
+    lined_up: Option<Timestamp>,
     /// Who missed it in that queue, and when, the last one last.
     pub missed: Vec<(AgentName, Timestamp)>,
     /// In a queue and not offered, by the facts.
     pub waits: bool,
     /// Whose phones ring: one, or several of `ring_all`.
     pub offers: BTreeMap<OfferId, AgentName>,
-    /// Everyone it was ever offered to.
-    pub rung: BTreeSet<AgentName>,
     /// Since the first of them was shown.
     ringing: Option<Timestamp>,
     offered: Option<Timestamp>,
@@ -52,6 +55,19 @@ impl CallStory {
     /// When they came into their first queue: their place among equals for life.
     pub fn since(&self) -> Timestamp {
         self.queued.unwrap_or(self.started)
+    }
+
+    /// Since when it stands in its queue's line, by what the switch says of it and at the latest by what it may take: where the
+    /// queue asks the records, so long after they were asked, which is when the call began.
+    pub fn lines_up(&self, asks_records: bool, restarted: Timestamp) -> Timestamp {
+        let latest = if asks_records {
+            let had_their_time = self.started + RECORDS_WAIT;
+            let while_down = had_their_time < restarted && self.lined_up.is_none_or(|at| at >= restarted);
+            self.entered.max(if while_down { restarted } else { had_their_time })
+        } else {
+            self.entered
+        };
+        self.lined_up.map_or(latest, |at| at.min(latest))
     }
 }
 
@@ -97,14 +113,12 @@ pub struct Ledger {
 
 /// How long the same caller need not be offered to the agent who missed them.
 const SKIP: Duration = Duration::from_secs(5);
+/// How long a queue that wants to know who is calling gives the records.
+const RECORDS_WAIT: Duration = Duration::from_millis(30);
 /// Phones that ring at once for one caller.
 const RING_ALL_MAX: usize = 20;
 /// How long a caller is left alone whose offer found no port.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What passes a caller on from a queue.
-const LIMITS: [&str; 7] = ["max_wait", "max_waiting", "overflow", "overflow_limit", "waiting", "estimate", "no_staff"];
-/// The switch counts in microseconds and records in milliseconds.
-const ROUNDING_MS: u64 = 2;
 
 impl Ledger {
     /// What a call's end waited for may have been told of by nobody until now.
@@ -130,10 +144,10 @@ impl Ledger {
                     queue: None,
                     queued: None,
                     entered: now,
+                    lined_up: None,
                     missed: Vec::new(),
                     waits: false,
                     offers: BTreeMap::new(),
-                    rung: BTreeSet::new(),
                     ringing: None,
                     offered: None,
                     ring: Duration::ZERO,
@@ -167,6 +181,7 @@ impl Ledger {
                 story.skipped.clear();
                 story.missed.clear();
                 story.entered = now;
+                story.lined_up = None;
                 self.waiting.insert(*call);
                 self.queues.entry((tenant.clone(), queue.clone())).or_default().0 += 1;
                 Ok(())
@@ -229,7 +244,15 @@ impl Ledger {
                 day.wrapup.take_if(|wrapup| wrapup == call);
                 Ok(())
             }
-            Fact::QueueLeft { .. } | Fact::TalkEnded { .. } | Fact::Traced { .. } => Ok(()),
+            Fact::Traced { tenant, call, entry, place: _ } => {
+                if let TraceEntry::Entered { queue, .. } = &**entry {
+                    let story = self.live(tenant, call)?;
+                    ensure(story.queue.as_ref() == Some(queue), || format!("{call} stands in line for {queue}"))?;
+                    story.lined_up.get_or_insert(now);
+                }
+                Ok(())
+            }
+            Fact::QueueLeft { .. } | Fact::TalkEnded { .. } => Ok(()),
             Fact::AgentState { tenant, agent, state, reason, was: _ } => {
                 self.state(tenant, agent, *state, reason.clone())
             }
@@ -273,7 +296,6 @@ impl Ledger {
         let missed_last = story.missed.iter().any(|(name, at)| name == agent && *at == last);
         ensure(!missed_last || now >= last + SKIP, || format!("not the same again: {agent} just missed {call}"))?;
         story.offers.insert(*offer, agent.clone());
-        story.rung.insert(agent.clone());
         story.ringing.get_or_insert(now);
         story.offered.get_or_insert(now);
         story.waits = false;
@@ -362,7 +384,8 @@ impl Ledger {
     fn ended(&mut self, now: Timestamp, record: &CallRecord) -> Result<(), String> {
         let (id, restarted) = (record.id, self.restarted);
         let story = self.live(&record.tenant, &id)?;
-        check_record(now, restarted, story, record).map_err(|what| format!("{id} ({:?}): {what}", record.outcome))?;
+        record::check_record(now, restarted, story, record)
+            .map_err(|what| format!("{id} ({:?}): {what}", record.outcome))?;
         story.record = Some(Box::new(record.clone()));
         story.waits = false;
         self.waiting.remove(&id);
@@ -388,85 +411,4 @@ impl Ledger {
         }
         Ok(())
     }
-}
-
-/// A call's record against its story.
-fn check_record(now: Timestamp, restarted: Timestamp, story: &CallStory, record: &CallRecord) -> Result<(), String> {
-    let near = |what: &str, a: u64, b: u64| {
-        ensure(a.abs_diff(b) <= ROUNDING_MS, || format!("{what} is {a} ms in the record and {b} ms by the facts"))
-    };
-    let ms = |d: Duration| d.as_millis() as u64;
-    let end = record.ended_ms;
-    let tellable = end.max(restarted.as_millis());
-    ensure(end <= now.as_millis() && now.as_millis() - tellable.min(now.as_millis()) <= 250, || {
-        format!("told {} ms late", now.as_millis() - end)
-    })?;
-    ensure(record.started_ms == story.started.as_millis(), || "another start".into())?;
-    ensure(record.from.expose() == &story.from, || "another caller".into())?;
-    ensure(record.queue == story.queue, || format!("queue {:?}, by the facts {:?}", record.queue, story.queue))?;
-    ensure(record.ivr_path.len() == story.nodes.min(200), || "another way through the menu".into())?;
-    ensure(record.recording == story.recording, || "another recording".into())?;
-    let agent = story.answered.as_ref().map(|(name, _)| name);
-    ensure(record.agent.as_ref() == agent, || format!("agent {:?}, by the facts {agent:?}", record.agent))?;
-    ensure(record.queued_ms == story.queued.map(Timestamp::as_millis), || "queued at another time".into())?;
-    ensure(record.offered_ms == story.offered.map(Timestamp::as_millis), || "offered at another time".into())?;
-    let answered_ms = story.answered.as_ref().map(|(_, at)| at.as_millis());
-    ensure(record.answered_ms == answered_ms, || "answered at another time".into())?;
-    near(
-        "wait",
-        record.wait_ms,
-        record.queued_ms.map_or(0, |queued| answered_ms.unwrap_or(end).saturating_sub(queued)),
-    )?;
-    near("ring", record.ring_ms, ms(story.ring))?;
-    // A hold that lasts to the end has no fact of its end.
-    let open = story.held_since.map_or(0, |since| end.saturating_sub(since.as_millis()));
-    near("hold", record.hold_ms, ms(story.hold) + open)?;
-    near("talk and hold", record.talk_ms + record.hold_ms, answered_ms.map_or(0, |at| end.saturating_sub(at)))?;
-    let fits = match record.outcome {
-        Outcome::Answered => agent.is_some(),
-        Outcome::AbandonedIvr => agent.is_none() && record.cause == "caller_hangup",
-        Outcome::AbandonedQueue => agent.is_none() && story.queued.is_some() && record.cause == "caller_hangup",
-        Outcome::AbandonedRinging => agent.is_none() && story.offered.is_some() && record.cause == "caller_hangup",
-        // What the caller was on the way to is no longer declared: they hear goodbye without having been queued.
-        Outcome::Overflowed => {
-            let cause = record.cause.as_str();
-            let is_limit = story.queued.is_some() && LIMITS.contains(&cause);
-            agent.is_none() && (is_limit || ["queue_removed", "ivr_removed"].contains(&cause))
-        }
-        Outcome::CompletedIvr => agent.is_none() && story.nodes > 0,
-        Outcome::Failed => agent.is_none(),
-        Outcome::Interrupted => agent.is_none() && ["shutdown", "restart"].contains(&record.cause.as_str()),
-        Outcome::Voicemail | Outcome::Callback | Outcome::Rejected | Outcome::NoAnswer | Outcome::Busy => false,
-    };
-    ensure(fits, || format!("the outcome does not fit the story (cause {}): {story:?}", record.cause))?;
-    check_segments(record)
-}
-
-/// The stretches follow each other without gap or overlap, and say the same as the sums.
-fn check_segments(record: &CallRecord) -> Result<(), String> {
-    for pair in record.segments.windows(2) {
-        ensure(pair[0].ended_ms == pair[1].started_ms, || format!("segments have a gap: {:?}", record.segments))?;
-    }
-    for segment in &record.segments {
-        ensure(segment.started_ms <= segment.ended_ms, || format!("a segment runs backwards: {segment:?}"))?;
-    }
-    if let (Some(first), Some(last)) = (record.segments.first(), record.segments.last()) {
-        ensure(first.started_ms >= record.started_ms, || "a segment before the call".into())?;
-        ensure(last.ended_ms == record.ended_ms, || "the last segment is not up to the end".into())?;
-    }
-    let sum = |kind: SegmentKind| -> u64 {
-        record.segments.iter().filter(|s| s.kind == kind).map(|s| s.ended_ms - s.started_ms).sum()
-    };
-    let slack = ROUNDING_MS * (1 + record.segments.len() as u64);
-    for (kind, total) in [
-        (SegmentKind::Talk, record.talk_ms),
-        (SegmentKind::Hold, record.hold_ms),
-        (SegmentKind::Ringing, record.ring_ms),
-    ] {
-        let segments = sum(kind);
-        ensure(segments.abs_diff(total) <= slack, || {
-            format!("{kind:?} segments are {segments} ms, the record {total}")
-        })?;
-    }
-    Ok(())
 }

@@ -5,71 +5,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cti_base::{AgentName, Rng, TenantId};
-use cti_sip::Account;
-use cti_switch::config::{Tenant, TenantDoc};
-use serde_json::{Value, json};
 
 use crate::world::How;
+
+mod settings;
+mod tenant;
+
+pub use settings::QueueSettings;
 
 pub const SWITCH: &str = "192.0.2.100:5060";
 pub const REALM: &str = "zongji";
 /// Traffic comes for so long; then everyone hangs up.
 pub const TRAFFIC: Duration = Duration::from_secs(600);
-
-pub const SCRIPT: &str = r#"
-[script]
-name = "main"
-start = "welcome"
-
-[[node]]
-name = "welcome"
-kind = "play"
-prompts = ["welcome"]
-then = "menu"
-
-[[node]]
-name = "menu"
-kind = "menu"
-prompts = ["main_menu"]
-timeout_s = 3
-silence = { prompts = "silence", repeat = 1, then = "general" }
-invalid = { prompts = "invalid", repeat = 2, then = "bye" }
-[node.digits]
-1 = "general"
-2 = "repair"
-3 = "number"
-9 = "bye"
-
-[[node]]
-name = "number"
-kind = "collect"
-prompts = ["enter"]
-into = "serial"
-max_digits = 4
-silence = { prompts = "silence", repeat = 1, then = "general" }
-invalid = { prompts = "invalid", repeat = 1, then = "general" }
-then = "vip"
-
-[[node]]
-name = "general"
-kind = "queue"
-queue = "general"
-
-[[node]]
-name = "repair"
-kind = "queue"
-queue = "repair"
-
-[[node]]
-name = "vip"
-kind = "queue"
-queue = "vip"
-
-[[node]]
-name = "bye"
-kind = "hangup"
-prompts = ["goodbye"]
-"#;
 
 #[derive(Clone, Debug)]
 pub struct Network {
@@ -150,68 +97,6 @@ pub struct Profile {
     pub group_ms_max: u64,
 }
 
-/// What a new declaration may change.
-#[derive(Clone, Debug)]
-pub struct QueueSettings {
-    pub ring_timeout_s: u64,
-    pub wrapup_s: u64,
-    pub max_wait_s: u64,
-    pub max_waiting: u64,
-    pub overflow_s: u64,
-    pub record: bool,
-    pub repair_level: u64,
-    pub vip_priority: i64,
-    pub vip_stands: bool,
-    pub max_calls: u64,
-    /// Of general, repair and vip.
-    pub strategies: [&'static str; 3],
-    /// When repair asks less and other queues; none beyond the longest wait.
-    pub relax_s: u64,
-    pub relax_for_s: u64,
-    /// vip is helped out by repair.
-    pub borrows: bool,
-    pub no_staff: bool,
-    pub waiting_max: u64,
-    /// The agents' ranks the other way round.
-    pub bottom_up: bool,
-}
-
-const STRATEGIES: [&str; 9] = [
-    "longest_idle",
-    "round_robin",
-    "least_calls",
-    "least_talk_time",
-    "top_down",
-    "random",
-    "ring_all",
-    "best_skill",
-    "scored",
-];
-
-impl QueueSettings {
-    pub fn drawn(rng: &mut Rng) -> Self {
-        Self {
-            ring_timeout_s: 4 + rng.below(12),
-            wrapup_s: if rng.below(3) == 0 { 0 } else { 1 + rng.below(20) },
-            max_wait_s: 30 + rng.below(90),
-            max_waiting: 2 + rng.below(30),
-            overflow_s: 10 + rng.below(40),
-            record: rng.below(4) > 0,
-            repair_level: 1 + rng.below(4),
-            vip_priority: rng.below(3) as i64 * 5,
-            vip_stands: true,
-            max_calls: if rng.below(5) == 0 { 8 + rng.below(10) } else { 500 },
-            strategies: [0; 3].map(|_| STRATEGIES[rng.below(9) as usize]),
-            relax_s: 2 + rng.below(20),
-            relax_for_s: 1 + rng.below(40),
-            borrows: rng.below(2) == 0,
-            no_staff: rng.below(3) == 0,
-            waiting_max: 2 + rng.below(20),
-            bottom_up: false,
-        }
-    }
-}
-
 pub fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
 }
@@ -282,96 +167,6 @@ impl Profile {
             profile.crashes.push((TRAFFIC.mul_f64(0.5 * rng.unit()), How::Long));
         }
         profile
-    }
-
-    /// The tenant's file as it is at this moment; `without` is not declared.
-    pub fn tenant(&self, index: usize, settings: &QueueSettings, without: Option<&AgentName>) -> Tenant {
-        let id = &self.tenants[index];
-        let mine = || self.agents.iter().filter(|a| a.tenant == *id && Some(&a.name) != without);
-        let mut digests = BTreeMap::new();
-        for agent in mine() {
-            if let Some(secret) = &agent.secret {
-                let account = Account::with_secret(id.as_str(), agent.name.as_str(), REALM, secret);
-                digests.insert(agent.name.clone(), (account.ha1_md5, account.ha1_sha256));
-            }
-        }
-        let agents: Vec<Value> = mine()
-            .enumerate()
-            .map(|(n, a)| {
-                let rank = if settings.bottom_up { 100 - n } else { n };
-                let queues: Vec<&String> = a.queues.iter().filter(|q| settings.vip_stands || *q != "vip").collect();
-                let phone = match &a.secret {
-                    Some(_) => json!({ "kind": "sip", "secret_file": "none" }),
-                    None => {
-                        json!({ "kind": "contact", "uri": format!("sip:{}@{}{}", a.name, a.address, a.transport()) })
-                    }
-                };
-                json!({ "name": a.name, "queues": queues, "skills": a.skills, "phone": phone,
-                        "always_ready": a.always_ready, "rank": rank, "weight": 1.0 + n as f64 })
-            })
-            .collect();
-        let queue = |name: &str, priority: i64| {
-            let mut queue = json!({
-                "name": name, "priority": priority, "ring_timeout_s": settings.ring_timeout_s,
-                "wrapup_s": settings.wrapup_s, "max_wait_s": settings.max_wait_s, "max_waiting": settings.max_waiting,
-                "record": settings.record, "announce": { "every_s": 7 },
-            });
-            let overflow = |to: Value| {
-                let mut rules = vec![json!({ "after_s": settings.overflow_s, "to": to })];
-                if settings.no_staff {
-                    rules.insert(0, json!({ "no_staff": true, "to": to }));
-                    rules.push(json!({ "waiting": settings.waiting_max.min(settings.max_waiting), "to": to }));
-                }
-                json!(rules)
-            };
-            let [general, repair, vip] = settings.strategies;
-            queue["strategy"] = json!(general);
-            if name == "repair" {
-                queue["strategy"] = json!(repair);
-                queue["requires"] = json!({ "repair": settings.repair_level });
-                queue["overflow"] = overflow(json!({ "queue": "general" }));
-                let less = settings.repair_level / 2;
-                let until_s = settings.relax_s + settings.relax_for_s;
-                queue["relax"] = json!([
-                    { "after_s": settings.relax_s, "requires": { "repair": less } },
-                    { "after_s": settings.relax_s + 1, "queues": ["general"], "until_s": until_s + 1 },
-                ]);
-            }
-            if name == "vip" {
-                queue["strategy"] = json!(vip);
-                queue["overflow"] = overflow(json!({ "ivr": "main" }));
-                if settings.borrows {
-                    queue["borrow"] = json!(["repair"]);
-                }
-            }
-            queue
-        };
-        let mut queues = vec![queue("general", 0), queue("repair", 0)];
-        let vip = if settings.vip_stands { "vip" } else { "general" };
-        if settings.vip_stands {
-            queues.push(queue("vip", settings.vip_priority));
-        }
-        let script = SCRIPT.replace("queue = \"vip\"", &format!("queue = \"{vip}\""));
-        let number = |did: &str, route: Value, answer: &str| json!({ "did": did, "trunk": "carrier", "route": route, "answer": answer });
-        let doc: TenantDoc = serde_json::from_value(json!({
-            "tenant": { "id": id, "name": id },
-            "trunk": [{ "name": "carrier", "hosts": [self.carriers[index].ip().to_string()], "max_calls": settings.max_calls }],
-            "ivr": [{ "name": "main", "file": "main.toml", "source": script }],
-            "number": [
-                number("4001001000", json!({ "ivr": "main" }), "entry"),
-                number("4001001001", json!({ "queue": "repair" }), "entry"),
-                number("4001001002", json!({ "queue": "general" }), "agent"),
-                number("4001001003", json!({ "queue": vip }), "entry"),
-                number("4001001004", json!({ "queue": "general" }), "entry"),
-            ],
-            "queue": queues,
-            "agent": agents,
-        }))
-        .expect("a tenant's file");
-        match Tenant::compile(doc, digests, None) {
-            Ok(tenant) => tenant,
-            Err(errors) => panic!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")),
-        }
     }
 }
 

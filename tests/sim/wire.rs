@@ -1,7 +1,7 @@
 //! What went over the wire, read by a few lines of our own: every message whole, one final answer a transaction, numbers that
 //! go up, one INVITE an offer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::media::ensure;
 
@@ -14,13 +14,17 @@ pub struct Wire {
     /// Of the calls that we make: Call-ID to our call's id.
     pub invites: BTreeMap<String, String>,
     pub messages: u64,
+    /// Calls of ours whose INVITE died with a program, by Call-ID.
+    lost: BTreeSet<String>,
 }
 
 /// What the switch sent, as far as it matters outside.
 pub enum Sent {
-    /// A first INVITE to a phone, with its call's id.
+    /// A first INVITE to a phone, with its call's id. One that was lost may find that its offer is over: there can be no CANCEL
+    /// before the phone has answered (RFC 3261, 9.1).
     Invite {
         call: String,
+        was_lost: bool,
     },
     Other,
 }
@@ -89,10 +93,19 @@ impl Wire {
         self.sent.insert(call_id.clone(), (number, branch.to_owned()));
         if is_first && message.start.starts_with("INVITE ") {
             let call = message.header("X-Zongji-Call").ok_or_else(|| format!("no X-Zongji-Call: {}", text()))?;
+            let was_lost = self.lost.contains(&call_id);
             self.invites.insert(call_id, call.to_owned());
-            return Ok(Sent::Invite { call: call.to_owned() });
+            return Ok(Sent::Invite { call: call.to_owned(), was_lost });
         }
         Ok(Sent::Other)
+    }
+
+    /// The switch said it and the program died with it: an INVITE is sent again by the next one.
+    pub fn lost(&mut self, bytes: &[u8]) {
+        let Some(message) = Message::read(bytes).filter(|message| message.start.starts_with("INVITE ")) else { return };
+        if let Some(call_id) = message.header("Call-ID").filter(|id| !self.sent.contains_key(*id)) {
+            self.lost.insert(call_id.to_owned());
+        }
     }
 
     /// A request that is repeated after a later one went out.
