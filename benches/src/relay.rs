@@ -86,11 +86,14 @@ fn run(recorded: bool) -> Result<Figures, Box<dyn Error>> {
             legs.push((call, leg));
         }
         let [(_, a), (_, b)] = pair;
-        workers.send(call, MediaCommand::Bridge { a, b })?;
+        workers.send(call, MediaCommand::join(a, b))?;
         if recorded {
             let recording = RecordingId::new(clock::now(), &mut rng);
             let (tenant, started) = (TenantId::from("bench"), clock::now());
-            workers.send(call, MediaCommand::Record { recording, call, tenant, customer: a, agent: b, started })?;
+            workers.send(call, MediaCommand::Record { recording, call, tenant, started })?;
+            for from in MediaCommand::record_from(recording, vec![a], vec![b]) {
+                workers.send(call, from)?;
+            }
         }
     }
     // Commands of all calls went to the one worker in order: the last is carried out when this is answered.

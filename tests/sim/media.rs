@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cti_base::{CallId, LegId, RecordingId, Rng, TenantId, Timestamp};
-use cti_media::{Audio, Gap, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, Recorded};
+use cti_media::{Audio, Gap, Hears, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, Recorded, Side};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Leg {
@@ -13,7 +13,8 @@ pub struct Leg {
     port: u16,
     media: Option<LegMedia>,
     muted: bool,
-    bridged: Option<LegId>,
+    /// Whom it hears, in order.
+    hears: Vec<LegId>,
     /// What it hears, and whether over and over.
     playing: Option<(PlayId, Vec<Audio>, bool)>,
 }
@@ -23,8 +24,10 @@ pub struct Recording {
     call: CallId,
     tenant: TenantId,
     started: Timestamp,
-    /// Whose audio it takes; `None` once it is being sealed.
-    legs: Option<(LegId, LegId)>,
+    /// It runs: it is not being sealed.
+    runs: bool,
+    /// Whose audio each side takes.
+    sides: BTreeMap<Side, Vec<LegId>>,
 }
 
 /// How a command is meant.
@@ -57,7 +60,7 @@ impl Floor {
                 }
                 let taken = self.legs.values().any(|other| other.port == *rtp_port);
                 ensure(!taken, || format!("port {rtp_port} is given twice"))?;
-                let new = Leg { call, port: *rtp_port, media: None, muted: false, bridged: None, playing: None };
+                let new = Leg { call, port: *rtp_port, media: None, muted: false, hears: Vec::new(), playing: None };
                 let known = self.legs.insert(*leg, new);
                 ensure(known.is_none(), || format!("leg {leg} is opened twice"))?;
             }
@@ -73,20 +76,18 @@ impl Floor {
                     leg.muted = *muted;
                 }
             }
-            MediaCommand::Bridge { a, b } => {
-                for (one, other) in [(a, b), (b, a)] {
-                    let Some(leg) = self.legs.get_mut(one) else { continue };
-                    ensure(leg.call == call, || format!("leg {one} of {} is joined in {call}", leg.call))?;
-                    let free = leg.bridged.is_none() || again && leg.bridged == Some(*other);
-                    ensure(free, || format!("one call, one winner: leg {one} is joined twice"))?;
-                    leg.bridged = Some(*other);
+            MediaCommand::Room { hears } => {
+                for Hears { leg, from } in hears {
+                    let Some(known) = self.legs.get_mut(leg) else { continue };
+                    ensure(known.call == call, || format!("leg {leg} of {} is in a room of {call}", known.call))?;
+                    ensure(!from.contains(leg), || format!("leg {leg} is to hear itself"))?;
+                    known.hears.clone_from(from);
+                    known.hears.sort();
                 }
-            }
-            MediaCommand::Unbridge { a, b } => {
-                for one in [a, b] {
-                    if let Some(leg) = self.legs.get_mut(one) {
-                        ensure(leg.bridged.take().is_some(), || format!("leg {one} is parted and was not joined"))?;
-                    }
+                for Hears { leg, from } in hears {
+                    let foreign =
+                        from.iter().find(|other| self.legs.get(other).is_some_and(|known| known.call != call));
+                    ensure(foreign.is_none(), || format!("leg {leg} of {call} is to hear {foreign:?} of another"))?;
                 }
             }
             MediaCommand::Play { leg, play, audio, repeat } => {
@@ -104,48 +105,53 @@ impl Floor {
                     leg.playing = None;
                 }
             }
-            MediaCommand::Record { recording, call: of, tenant, customer, agent, started } => {
+            MediaCommand::Record { recording, call: of, tenant, started } => {
                 ensure(*of == call, || format!("recording {recording} of {of} is started in {call}"))?;
-                let both = self.legs.contains_key(customer) && self.legs.contains_key(agent);
-                ensure(both, || format!("recording {recording} has a leg that is not open"))?;
-                let new =
-                    Recording { call, tenant: tenant.clone(), started: *started, legs: Some((*customer, *agent)) };
+                let new = Recording::new(call, tenant, *started, true);
                 let known = self.recordings.insert(*recording, new);
                 ensure(known.is_none(), || format!("recording {recording} is started twice"))?;
             }
-            MediaCommand::RecordFrom { .. } => {}
+            MediaCommand::RecordFrom { recording, side, legs } => {
+                let open = legs.iter().all(|leg| self.legs.contains_key(leg));
+                ensure(open, || format!("recording {recording} has a leg that is not open"))?;
+                if let Some(known) = self.recordings.get_mut(recording) {
+                    known.sides.insert(*side, legs.clone());
+                }
+            }
             MediaCommand::RecordStop { recording } => {
-                let running = self.recordings.get_mut(recording).is_some_and(|known| known.legs.take().is_some());
+                let running = self.recordings.get_mut(recording).is_some_and(|known| std::mem::take(&mut known.runs));
                 ensure(running, || format!("recording {recording} is stopped and does not run"))?;
             }
-            MediaCommand::Resume { recording, call, tenant, customer, agent, started } => {
-                let legs = Some((*customer, *agent));
-                self.taken_up(
-                    *recording,
-                    Recording { call: *call, tenant: tenant.clone(), started: *started, legs },
-                    again,
-                )?;
+            MediaCommand::Resume { recording, call, tenant, started } => {
+                self.taken_up(*recording, Recording::new(*call, tenant, *started, true), again)?;
             }
             MediaCommand::Seal { recording, call, tenant, started } => {
-                self.taken_up(
-                    *recording,
-                    Recording { call: *call, tenant: tenant.clone(), started: *started, legs: None },
-                    again,
-                )?;
+                self.taken_up(*recording, Recording::new(*call, tenant, *started, false), again)?;
             }
             MediaCommand::Close { leg } => {
-                self.legs.remove(leg);
+                self.close(leg);
             }
         }
         Ok(())
     }
 
+    fn close(&mut self, leg: &LegId) {
+        self.legs.remove(leg);
+        for other in self.legs.values_mut() {
+            other.hears.retain(|heard| heard != leg);
+        }
+        for recording in self.recordings.values_mut() {
+            recording.sides.values_mut().for_each(|legs| legs.retain(|fed| fed != leg));
+        }
+    }
+
     fn taken_up(&mut self, id: RecordingId, recording: Recording, again: bool) -> Result<(), String> {
         if again {
-            let known = self.recordings.get(&id);
-            ensure(known == Some(&recording), || {
+            let known = self.recordings.get_mut(&id);
+            ensure(known.as_ref().is_some_and(|known| known.is_same(&recording)), || {
                 format!("recording {id} is not re-armed as it was, {known:?}: {recording:?}")
             })?;
+            return Ok(());
         }
         let is_new = self.recordings.insert(id, recording).is_none();
         ensure(again || is_new, || format!("recording {id} is taken up though nothing was lost"))
@@ -159,9 +165,7 @@ impl Floor {
                     leg.playing.take_if(|(id, ..)| id == play);
                 }
             }
-            MediaEvent::OpenFailed { leg, .. } | MediaEvent::Closed { leg, .. } => {
-                self.legs.remove(leg);
-            }
+            MediaEvent::OpenFailed { leg, .. } | MediaEvent::Closed { leg, .. } => self.close(leg),
             MediaEvent::RecordingSealed { recording, .. } | MediaEvent::RecordingFailed { recording, .. } => {
                 self.recordings.remove(recording);
             }
@@ -240,8 +244,7 @@ impl Workers {
             }
             MediaCommand::Open { .. }
             | MediaCommand::Connect { .. }
-            | MediaCommand::Bridge { .. }
-            | MediaCommand::Unbridge { .. }
+            | MediaCommand::Room { .. }
             | MediaCommand::Stop { .. }
             | MediaCommand::Mute { .. }
             | MediaCommand::Record { .. }
@@ -258,10 +261,12 @@ impl Workers {
                 self.customers.entry(call).or_insert((*leg, false));
             }
             MediaCommand::Close { leg } => self.close_customer(call, *leg),
-            MediaCommand::Bridge { a: _, b } => {
+            MediaCommand::Room { hears } => {
                 let winners = self.winners.entry(call).or_default();
-                winners.insert(*b);
-                ensure(winners.len() == 1, || format!("one call, one winner: {call} has {}", winners.len()))?;
+                let customer = self.customers.get(&call).map(|(leg, _)| *leg);
+                let of_customer = hears.iter().filter(|hears| Some(hears.leg) == customer);
+                winners.extend(of_customer.flat_map(|hears| hears.from.iter().copied()));
+                ensure(winners.len() <= 1, || format!("one call, one winner: {call} has {}", winners.len()))?;
             }
             MediaCommand::Play { audio, .. } => {
                 let says = |name: &str| audio.iter().any(|a| matches!(a, Audio::Prompt(p) if p.0.ends_with(name)));
@@ -270,7 +275,6 @@ impl Workers {
                 }
             }
             MediaCommand::Connect { .. }
-            | MediaCommand::Unbridge { .. }
             | MediaCommand::Stop { .. }
             | MediaCommand::Mute { .. }
             | MediaCommand::Record { .. }
@@ -311,7 +315,7 @@ impl Workers {
     pub fn give_up(&mut self) {
         self.ought.legs.clear();
         for recording in self.ought.recordings.values_mut() {
-            recording.legs = None;
+            (recording.runs, recording.sides) = (false, BTreeMap::new());
         }
     }
 
@@ -357,6 +361,17 @@ fn sealed(recording: RecordingId, duration_ms: u64, rng: &mut Rng) -> (Duration,
         MediaEvent::RecordingSealed { recording, file }
     };
     (Duration::from_millis(5 + rng.below(300)), event)
+}
+
+impl Recording {
+    fn new(call: CallId, tenant: &TenantId, started: Timestamp, runs: bool) -> Self {
+        Self { call, tenant: tenant.clone(), started, runs, sides: BTreeMap::new() }
+    }
+
+    /// Whether it is the same file of the same call, whatever goes into it.
+    fn is_same(&self, other: &Self) -> bool {
+        (self.call, &self.tenant, self.started, self.runs) == (other.call, &other.tenant, other.started, other.runs)
+    }
 }
 
 pub fn ensure(good: bool, text: impl FnOnce() -> String) -> Result<(), String> {

@@ -107,6 +107,13 @@ pub enum Side {
     Agent,
 }
 
+/// Whom one leg hears.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hears {
+    pub leg: LegId,
+    pub from: Vec<LegId>,
+}
+
 /// What the switch asks of a media worker. All legs of one call are on one worker: it is chosen by `CallId`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum MediaCommand {
@@ -121,15 +128,11 @@ pub enum MediaCommand {
         leg: LegId,
         media: LegMedia,
     },
-    /// Relays audio and digits between two legs until `Unbridge`, a `Play` on one of them (which that leg hears instead) or
-    /// `Close`. Transcodes only where the codecs differ.
-    Bridge {
-        a: LegId,
-        b: LegId,
-    },
-    Unbridge {
-        a: LegId,
-        b: LegId,
+    /// Who hears whom: each leg named hears exactly these from here on, the others as before. Saying it again changes
+    /// nothing. Two that hear each other and nobody else are relayed, digits too, and transcoded only where their codecs
+    /// differ; whoever else hears somebody hears the sum. A `Play` on a leg is heard by it instead, a closed leg by nobody.
+    Room {
+        hears: Vec<Hears>,
     },
     /// Plays to one leg; replaces what played before (whose `Played` does not come). `repeat` loops for ever.
     Play {
@@ -146,34 +149,31 @@ pub enum MediaCommand {
         leg: LegId,
         muted: bool,
     },
-    /// Starts writing the customer's and the agent's audio to a new file; both legs' clocks start here.
+    /// Starts a new file, whose clock starts here. What goes into it is said by `RecordFrom`; silence until then.
     Record {
         recording: RecordingId,
         call: CallId,
         tenant: TenantId,
-        customer: LegId,
-        agent: LegId,
         started: Timestamp,
     },
-    /// A side's audio now comes from another leg (transfer), or from none.
+    /// A side's audio is what exactly these legs say from here on, together; silence where there is none. Saying it again
+    /// changes nothing.
     RecordFrom {
         recording: RecordingId,
         side: Side,
-        leg: Option<LegId>,
+        legs: Vec<LegId>,
     },
     RecordStop {
         recording: RecordingId,
     },
     /// Goes on with a recording that an earlier process began: its file is repaired to its last whole frame, silence stands
-    /// for the time up to now, and both legs' audio follows in the same file. `RecordingResumed` says where the gap is.
+    /// for the time up to now, and what `RecordFrom` says follows in the same file. `RecordingResumed` says where the gap is.
     ///
     /// Where nothing of the file is left the recording begins anew, and the gap begins at 0.
     Resume {
         recording: RecordingId,
         call: CallId,
         tenant: TenantId,
-        customer: LegId,
-        agent: LegId,
         /// When it began at first: the file's first sample.
         started: Timestamp,
     },
@@ -189,6 +189,27 @@ pub enum MediaCommand {
     Close {
         leg: LegId,
     },
+}
+
+impl MediaCommand {
+    /// Both hear each other and nobody else.
+    pub fn join(a: LegId, b: LegId) -> Self {
+        Self::Room { hears: vec![Hears { leg: a, from: vec![b] }, Hears { leg: b, from: vec![a] }] }
+    }
+
+    /// None of these hears anybody.
+    pub fn part(legs: &[LegId]) -> Self {
+        Self::Room { hears: legs.iter().map(|leg| Hears { leg: *leg, from: Vec::new() }).collect() }
+    }
+
+    /// What goes into a recording: the customer's side and the agent's.
+    pub fn record_from(recording: RecordingId, customer: Vec<LegId>, agent: Vec<LegId>) -> [Self; 2] {
+        [(Side::Customer, customer), (Side::Agent, agent)].map(|(side, legs)| Self::RecordFrom {
+            recording,
+            side,
+            legs,
+        })
+    }
 }
 
 /// What a leg's packets came to, for the call's quality record.

@@ -18,6 +18,8 @@ const EARLY_FRAMES: i64 = 320;
 const LATE_FRAMES: i64 = 1_200;
 /// ... but a drifted clock, if so many in a row are: half a second.
 const LATE_RUN_MAX: u32 = 25;
+/// Streams of one side; one more takes the oldest's place.
+const STREAMS_MAX: usize = 16;
 /// Frames of one piece given to the recorder: one second.
 const PIECE_FRAMES: u64 = 8_000;
 
@@ -28,7 +30,10 @@ pub struct Lanes {
     taken: u64,
     /// Interleaved, as a ring: the frame n stands at n modulo [`WINDOW_FRAMES`].
     window: Vec<i16>,
-    anchors: [Option<Anchor>; 2],
+    /// One a stream, so that several that make up a side keep their own clocks.
+    anchors: [Vec<Anchor>; 2],
+    /// A side of several streams is their sum.
+    is_sum: [bool; 2],
     dropped: u64,
 }
 
@@ -43,7 +48,14 @@ struct Anchor {
 impl Lanes {
     /// Frame 0 is at `started`, by the clock that `put` and `take` are told.
     pub fn new(started: Timestamp) -> Self {
-        Self { started, taken: 0, window: vec![0; 2 * WINDOW_FRAMES], anchors: [None; 2], dropped: 0 }
+        Self {
+            started,
+            taken: 0,
+            window: vec![0; 2 * WINDOW_FRAMES],
+            anchors: Default::default(),
+            is_sum: [false; 2],
+            dropped: 0,
+        }
     }
 
     /// Places one packet's audio. Samples before the start, before what was taken or too far ahead are dropped.
@@ -60,13 +72,15 @@ impl Lanes {
         let count = (end - frame).min(payload.len() as i64);
         for index in skip..count {
             let at = (frame + index) as usize % WINDOW_FRAMES;
-            self.window[2 * at + channel] = linear[usize::from(payload[index as usize])];
+            let (sample, said) = (linear[usize::from(payload[index as usize])], &mut self.window[2 * at + channel]);
+            *said = if self.is_sum[channel] { said.saturating_add(sample) } else { sample };
         }
     }
 
-    /// A side is now fed by another source: its first packet sets the anchor.
-    pub fn detach(&mut self, side: Side) {
-        self.anchors[channel(side)] = None;
+    /// A side is now fed by so many other sources: their first packets set the anchors.
+    pub fn feed(&mut self, side: Side, sources: usize) {
+        self.anchors[channel(side)].clear();
+        self.is_sum[channel(side)] = sources > 1;
     }
 
     /// The frames that are old enough, interleaved, customer first; at most a second, so call until `None`.
@@ -103,7 +117,7 @@ impl Lanes {
     /// The frame of a packet's first sample, which was spoken its own length before it could be sent.
     fn place(&mut self, now: Timestamp, channel: usize, ssrc: u32, timestamp: u32, len: usize) -> i64 {
         let arrived = self.frames(now) as i64 - len as i64;
-        if let Some(anchor) = self.anchors[channel].as_mut().filter(|anchor| anchor.ssrc == ssrc) {
+        if let Some(anchor) = self.anchors[channel].iter_mut().find(|anchor| anchor.ssrc == ssrc) {
             let frame = anchor.frame + i64::from(timestamp.wrapping_sub(anchor.timestamp) as i32);
             let late = arrived - frame;
             anchor.late_run = if late > LATE_FRAMES { anchor.late_run + 1 } else { 0 };
@@ -116,7 +130,12 @@ impl Lanes {
                 return frame;
             }
         }
-        self.anchors[channel] = Some(Anchor { ssrc, timestamp, frame: arrived, late_run: 0 });
+        let anchors = &mut self.anchors[channel];
+        anchors.retain(|anchor| anchor.ssrc != ssrc);
+        if anchors.len() == STREAMS_MAX {
+            anchors.remove(0);
+        }
+        anchors.push(Anchor { ssrc, timestamp, frame: arrived, late_run: 0 });
         arrived
     }
 
@@ -220,10 +239,22 @@ mod tests {
         lanes.put(at(100), Side::Customer, 1, 0, Codec::Pcma, &[LOUD; 160]);
         lanes.put(at(200), Side::Agent, 2, 77, Codec::Pcma, &[LOUD; 160]);
         lanes.put(at(400), Side::Agent, 3, 90, Codec::Pcma, &[LOUD; 160]);
-        lanes.detach(Side::Agent);
+        lanes.feed(Side::Agent, 1);
         lanes.put(at(600), Side::Agent, 3, 90 + 160, Codec::Pcma, &[LOUD; 160]);
         assert_eq!(loud_ms(lanes.clone(), at(1_000), Side::Customer), [(80, 100)]);
         assert_eq!(loud_ms(lanes, at(1_000), Side::Agent), [(180, 200), (380, 400), (580, 600)]);
+    }
+
+    #[test]
+    fn several_on_one_side_are_added_up_and_each_has_its_own_clock() {
+        let mut lanes = Lanes::new(START);
+        lanes.feed(Side::Agent, 2);
+        lanes.put(at(100), Side::Agent, 2, 77, Codec::Pcma, &[LOUD; 160]);
+        lanes.put(at(110), Side::Agent, 3, 5_000_000, Codec::Pcma, &[LOUD; 160]);
+        lanes.put(at(120), Side::Agent, 2, 77 + 160, Codec::Pcma, &[LOUD; 160]);
+        let piece = lanes.finish(at(200)).expect("200 ms");
+        let said = |ms: usize| piece[2 * 8 * ms + 1];
+        assert_eq!([said(85), said(95), said(105), said(115)], [loud(), i16::MAX, i16::MAX, loud()]);
     }
 
     #[test]

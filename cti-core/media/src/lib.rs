@@ -6,6 +6,7 @@ pub mod dtmf;
 pub mod g711;
 pub mod lanes;
 pub mod leg;
+pub mod mixer;
 pub mod ports;
 pub mod prompt;
 pub mod rtcp;
@@ -14,5 +15,6 @@ pub mod sdp;
 pub mod tone;
 
 pub use command::{
-    Audio, Codec, Direction, Gap, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef, Recorded, Side,
+    Audio, Codec, Direction, Gap, Hears, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef, Recorded,
+    Side,
 };

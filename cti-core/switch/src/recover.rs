@@ -180,7 +180,7 @@ impl Engine {
         if is_held {
             self.play_music(id);
         } else {
-            self.media(id, MediaCommand::Bridge { a: customer, b: agent });
+            self.media(id, MediaCommand::join(customer, agent));
         }
     }
 
@@ -191,14 +191,15 @@ impl Engine {
             let Some(open) = self.recordings.get_mut(&recording) else { continue };
             let (tenant, call, started) = (open.tenant.clone(), open.call, open.started);
             let legs = self.calls.get(&call).and_then(|call| Some((call.customer.id, call.talking()?.leg.id)));
-            let command = match legs.filter(|_| !open.stopped) {
-                Some((customer, agent)) => MediaCommand::Resume { recording, call, tenant, customer, agent, started },
-                None => {
-                    open.stopped = true;
-                    MediaCommand::Seal { recording, call, tenant, started }
-                }
+            let Some((customer, agent)) = legs.filter(|_| !open.stopped) else {
+                open.stopped = true;
+                self.media(call, MediaCommand::Seal { recording, call, tenant, started });
+                continue;
             };
-            self.media(call, command);
+            self.media(call, MediaCommand::Resume { recording, call, tenant, started });
+            for from in MediaCommand::record_from(recording, vec![customer], vec![agent]) {
+                self.media(call, from);
+            }
         }
     }
 }

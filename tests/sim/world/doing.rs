@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use cti_base::{CallId, Pii, Timestamp};
-use cti_media::MediaCommand;
+use cti_base::{CallId, LegId, Pii, Timestamp};
+use cti_media::{Hears, MediaCommand};
 use cti_sip::{Flow, Packet, Transmit, Transport};
 use cti_switch::desk::{CallerRecords, Candidate};
 use cti_switch::{Effect, Input};
@@ -187,10 +187,12 @@ impl World {
         if self.keeps_unarmed(&command) {
             return Ok(());
         }
-        if let MediaCommand::Bridge { a, .. } = &command
+        if let MediaCommand::Room { hears } = &command
+            && let Some(Hears { leg, .. }) = hears.first().filter(|hears| !hears.from.is_empty())
             && self.once(Tamper::SecondWinner)
         {
-            self.workers.asked(call, &MediaCommand::Bridge { a: *a, b: *a }, Meant::Anew)?;
+            let from = vec![LegId::new(self.now, &mut self.rng)];
+            self.workers.asked(call, &MediaCommand::Room { hears: vec![Hears { leg: *leg, from }] }, Meant::Anew)?;
         }
         let bad_ports = self.profile.bad_ports;
         for (after, event) in self.workers.obey(self.now, call, command, bad_ports, &mut self.rng)? {

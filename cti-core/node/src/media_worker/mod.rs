@@ -10,6 +10,7 @@ mod news;
 mod play;
 mod prompts;
 mod recording;
+mod room;
 mod socket;
 #[cfg(test)]
 mod tests;

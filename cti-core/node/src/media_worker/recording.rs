@@ -6,14 +6,14 @@ use recordings::{Recorder, RecorderError};
 pub(super) struct Recording {
     pub id: RecordingId,
     pub lanes: Lanes,
-    /// The slots of the customer's and the agent's leg.
-    pub legs: [Option<usize>; 2],
+    /// The slots of each side's legs, the customer's first.
+    pub legs: [Vec<usize>; 2],
 }
 
 impl Recording {
     /// Audio is taken from `started` on.
     pub fn new(id: RecordingId, started: Timestamp) -> Self {
-        Self { id, lanes: Lanes::new(started), legs: [None; 2] }
+        Self { id, lanes: Lanes::new(started), legs: Default::default() }
     }
 
     /// Gives what is old enough to the recorder. Audio that a full queue refuses is counted there and becomes silence.

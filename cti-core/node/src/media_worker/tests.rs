@@ -1,12 +1,13 @@
 //! Workers over real loopback sockets. Each test has its own ports within 15100-15999.
 
 mod restart;
+mod rooms;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use cti_base::{LegId, RecordingId, Rng, TenantId};
+use cti_base::{LegId, RecordingId, Rng, TenantId, Timestamp};
 use cti_media::rtp::{self, HEADER_LEN, Header};
 use cti_media::tone::{self, Tone};
 use cti_media::{Audio, Codec, Direction, LegMedia, LegStats, PlayId, PromptRef, Recorded, Side, dtmf};
@@ -71,9 +72,15 @@ impl Rig {
     fn bridged(&mut self, port: u16, codecs: [Codec; 2]) -> ([LegId; 2], [Phone; 2]) {
         let (a, phone_a) = self.leg(port, codecs[0]);
         let (b, phone_b) = self.leg(port + 4, codecs[1]);
-        self.send(MediaCommand::Bridge { a, b });
+        self.send(MediaCommand::join(a, b));
         self.settle();
         ([a, b], [phone_a, phone_b])
+    }
+
+    fn record(&self, recording: RecordingId, customer: LegId, agent: LegId, started: Timestamp) {
+        let (call, tenant) = (self.call, TenantId::from("acme"));
+        self.send(MediaCommand::Record { recording, call, tenant, started });
+        MediaCommand::record_from(recording, vec![customer], vec![agent]).into_iter().for_each(|from| self.send(from));
     }
 
     /// Returns when every command so far has been carried out.
@@ -292,7 +299,7 @@ fn a_keypress_is_one_digit_and_goes_to_the_peer() {
     }
     assert_eq!(relayed, "77#");
     // Without a bridge the digits come as well.
-    rig.send(MediaCommand::Unbridge { a, b });
+    rig.send(MediaCommand::part(&[a, b]));
     rig.settle();
     one.press('2');
     assert_eq!(rig.digits(NO_PACKET), "2");
@@ -484,14 +491,7 @@ fn a_recording_has_each_side_on_its_channel() {
     let mut rig = Rig::new();
     let ([customer, agent], [mut caller, mut desk]) = rig.bridged(15320, [Codec::Pcma, Codec::Pcmu]);
     let recording = RecordingId::new(clock::now(), &mut rig.rng);
-    rig.send(MediaCommand::Record {
-        recording,
-        call: rig.call,
-        tenant: TenantId::from("acme"),
-        customer,
-        agent,
-        started: clock::now(),
-    });
+    rig.record(recording, customer, agent, clock::now());
     rig.settle();
     let begun = Instant::now();
     let (mut left, mut right) = (Tone::sine(440.0), Tone::sine(1_000.0));
@@ -527,15 +527,14 @@ fn a_recording_without_packets_is_silence_of_its_length() {
     let mut rig = Rig::new();
     let ([customer, agent], _phones) = rig.bridged(15340, [Codec::Pcma, Codec::Pcma]);
     let recording = RecordingId::new(clock::now(), &mut rig.rng);
-    let (call, tenant) = (rig.call, TenantId::from("acme"));
-    rig.send(MediaCommand::Record { recording, call, tenant, customer, agent, started: clock::now() });
+    rig.record(recording, customer, agent, clock::now());
     rig.settle();
     let begun = Instant::now();
     rig.heard(Duration::from_millis(400));
     // The agent's leg goes, another comes, the file goes on.
     rig.close(agent);
     let (other, mut desk) = rig.leg(15350, Codec::Pcma);
-    rig.send(MediaCommand::RecordFrom { recording, side: Side::Agent, leg: Some(other) });
+    rig.send(MediaCommand::RecordFrom { recording, side: Side::Agent, legs: vec![other] });
     rig.settle();
     desk.voice(&[0xaa; 160]);
     rig.heard(Duration::from_millis(100));
@@ -554,8 +553,7 @@ fn stopping_seals_what_is_under_way() {
     let mut rig = Rig::new();
     let ([customer, agent], _phones) = rig.bridged(15360, [Codec::Pcma, Codec::Pcma]);
     let recording = RecordingId::new(clock::now(), &mut rig.rng);
-    let (call, tenant) = (rig.call, TenantId::from("acme"));
-    rig.send(MediaCommand::Record { recording, call, tenant, customer, agent, started: clock::now() });
+    rig.record(recording, customer, agent, clock::now());
     rig.settle();
     let Rig { workers, events, mut recorder, .. } = rig;
     drop(workers);

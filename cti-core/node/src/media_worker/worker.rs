@@ -18,6 +18,7 @@ use super::counters::Tally;
 use super::news::News;
 use super::play::Playing;
 use super::recording::{self, Recording};
+use super::room::Place;
 use super::socket::Sockets;
 use super::{LEGS_MAX, MediaConfig, MediaCounters, Message, PromptLibrary};
 use crate::clock;
@@ -57,18 +58,20 @@ pub(super) struct Worker<E> {
     recorder: Recorder,
     news: News<E>,
     counters: Arc<MediaCounters>,
-    tally: Tally,
+    pub(super) tally: Tally,
     rng: Rng,
-    now: Timestamp,
+    pub(super) now: Timestamp,
     /// Ports in use are tried again for legs that are opened before.
     patient_until: Timestamp,
-    legs: Vec<Option<Slot>>,
+    pub(super) legs: Vec<Option<Slot>>,
     free: Vec<usize>,
     by_id: BTreeMap<LegId, usize>,
     unbound: Vec<Unbound>,
     bind_at: Timestamp,
-    /// Slots with a playback.
+    /// Slots with a playback, with a mix, and those whose audio is decoded for one.
     playing: Vec<usize>,
+    pub(super) mixed: Vec<usize>,
+    pub(super) sources: Vec<usize>,
     ticks: Option<Ticks>,
     recordings: BTreeMap<RecordingId, Recording>,
     /// Recordings whose end the recorder had no room for.
@@ -82,13 +85,13 @@ pub(super) struct Worker<E> {
     report: Vec<u8>,
 }
 
-struct Slot {
+pub(super) struct Slot {
     id: LegId,
     /// `None` while the ports are still another process's.
-    sockets: Option<Sockets>,
-    leg: Leg,
-    bridge: Option<Bridge>,
-    playing: Option<Playing>,
+    pub sockets: Option<Sockets>,
+    pub leg: Leg,
+    pub place: Place,
+    pub playing: Option<Playing>,
     muted: bool,
     record: Option<(RecordingId, Side)>,
     report_at: Timestamp,
@@ -101,14 +104,6 @@ struct Unbound {
     slot: usize,
     rtp_port: u16,
     until: Timestamp,
-}
-
-#[derive(Clone, Copy)]
-struct Bridge {
-    peer: usize,
-    /// Since when the party should be heard: the bridge, the last settled media, the end of a hold.
-    since: Timestamp,
-    silence_told: bool,
 }
 
 /// The 20 ms clock: step n is due at `started` + n * 20 ms, however late the steps before it ran.
@@ -156,6 +151,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             unbound: Vec::new(),
             bind_at: now,
             playing: Vec::new(),
+            mixed: Vec::new(),
+            sources: Vec::new(),
             ticks: None,
             recordings: BTreeMap::new(),
             stopping: Vec::new(),
@@ -240,8 +237,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         match command {
             MediaCommand::Open { leg, call: _, rtp_port } => self.open(leg, rtp_port),
             MediaCommand::Connect { leg, media } => self.connect(leg, media),
-            MediaCommand::Bridge { a, b } => self.bridge(a, b),
-            MediaCommand::Unbridge { a, b } => self.unbridge(a, b),
+            MediaCommand::Room { hears } => self.set_room(&hears),
             MediaCommand::Play { leg, play, audio, repeat } => {
                 let playing = Playing::new(play, &audio, repeat, &self.prompts);
                 self.play(leg, playing);
@@ -256,21 +252,21 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                     leg.muted = muted;
                 }
             }
-            MediaCommand::Record { recording, call, tenant, customer, agent, started } => {
+            MediaCommand::Record { recording, call, tenant, started } => {
                 let begun = self.recorder.begin(recording, tenant, call, started);
-                self.record(begun, Recording::new(recording, started), [customer, agent]);
+                self.record(begun, Recording::new(recording, started));
             }
-            MediaCommand::Resume { recording, call, tenant, customer, agent, started } => {
+            MediaCommand::Resume { recording, call, tenant, started } => {
                 let frame = frames_between(started, self.now);
                 let begun = self.recorder.resume(recording, tenant, call, started, frame);
-                self.record(begun, Recording::new(recording, self.now), [customer, agent]);
+                self.record(begun, Recording::new(recording, self.now));
             }
             MediaCommand::Seal { recording, call, tenant, started } => {
                 if let Err(error) = self.recorder.seal(recording, tenant, call, started) {
                     self.news.tell(MediaEvent::RecordingFailed { recording, reason: error.to_string() });
                 }
             }
-            MediaCommand::RecordFrom { recording, side, leg } => self.record_from(recording, side, leg),
+            MediaCommand::RecordFrom { recording, side, legs } => self.record_from(recording, side, &legs),
             MediaCommand::RecordStop { recording } => self.record_stop(recording),
             MediaCommand::Close { leg } => self.close(leg),
         }
@@ -304,7 +300,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let leg = Leg::new(self.rng.next_u32(), self.rng.next_u32() as u16, self.rng.next_u32());
         // Reports of legs opened together do not leave together.
         let report_at = self.now + REPORT.mul_f64(0.5 + 0.5 * self.rng.unit());
-        let opened = Slot { id, sockets, leg, bridge: None, playing: None, muted: false, record: None, report_at };
+        let opened =
+            Slot { id, sockets, leg, place: Place::default(), playing: None, muted: false, record: None, report_at };
         match self.legs.get_mut(slot) {
             Some(place) => *place = Some(opened),
             None => self.legs.push(Some(opened)),
@@ -349,43 +346,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let now = self.now;
         let Some(leg) = self.slot(id).and_then(|slot| self.legs[slot].as_mut()) else { return };
         leg.leg.connect(media);
-        if let Some(bridge) = &mut leg.bridge {
-            bridge.since = now;
-        }
-    }
-
-    fn bridge(&mut self, a: LegId, b: LegId) {
-        let (Some(a), Some(b)) = (self.slot(a), self.slot(b)) else { return };
-        if a == b || self.bridged_to(a) == Some(b) {
-            return;
-        }
-        self.part(a);
-        self.part(b);
-        for (slot, peer) in [(a, b), (b, a)] {
-            if let Some(leg) = &mut self.legs[slot] {
-                leg.bridge = Some(Bridge { peer, since: self.now, silence_told: false });
-            }
-        }
-    }
-
-    fn unbridge(&mut self, a: LegId, b: LegId) {
-        if let (Some(a), Some(b)) = (self.slot(a), self.slot(b))
-            && self.bridged_to(a) == Some(b)
-        {
-            self.part(a);
-        }
-    }
-
-    /// Ends the bridge of a leg, on both sides.
-    fn part(&mut self, slot: usize) {
-        let Some(bridge) = self.legs[slot].as_mut().and_then(|leg| leg.bridge.take()) else { return };
-        if let Some(peer) = &mut self.legs[bridge.peer] {
-            peer.bridge = None;
-        }
-    }
-
-    fn bridged_to(&self, slot: usize) -> Option<usize> {
-        self.legs[slot].as_ref()?.bridge.map(|bridge| bridge.peer)
+        leg.place.since = now;
     }
 
     fn play(&mut self, id: LegId, playing: Playing) {
@@ -395,6 +356,11 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             leg.leg.begin_frames();
             self.playing.push(slot);
         }
+        self.start_ticks();
+    }
+
+    /// The 20 ms clock runs while somebody needs it.
+    pub(super) fn start_ticks(&mut self) {
         if self.ticks.is_none() {
             self.ticks = Some(Ticks { started: self.now, next: 0 });
         }
@@ -408,35 +374,42 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         }
     }
 
-    /// Feeds a recording from these two legs, the customer's first.
-    fn record(&mut self, begun: Result<(), RecorderError>, recording: Recording, [customer, agent]: [LegId; 2]) {
+    fn record(&mut self, begun: Result<(), RecorderError>, recording: Recording) {
         let id = recording.id;
-        if let Err(error) = begun {
-            self.news.tell(MediaEvent::RecordingFailed { recording: id, reason: error.to_string() });
-            return;
+        match begun {
+            Ok(()) => {
+                self.recordings.insert(id, recording);
+            }
+            Err(error) => self.news.tell(MediaEvent::RecordingFailed { recording: id, reason: error.to_string() }),
         }
-        self.recordings.insert(id, recording);
-        self.record_from(id, Side::Customer, Some(customer));
-        self.record_from(id, Side::Agent, Some(agent));
     }
 
-    fn record_from(&mut self, id: RecordingId, side: Side, leg: Option<LegId>) {
-        let slot = leg.and_then(|leg| self.slot(leg));
+    fn record_from(&mut self, id: RecordingId, side: Side, legs: &[LegId]) {
+        let mut slots: Vec<usize> = legs.iter().filter_map(|leg| self.slot(*leg)).collect();
+        slots.sort_unstable();
         let Some(recording) = self.recordings.get_mut(&id) else {
-            tracing::warn!(recording.id = %id, "no such recording is under way");
+            tracing::debug!(recording.id = %id, "no such recording is under way");
             return;
         };
-        let before = std::mem::replace(&mut recording.legs[side as usize], slot);
-        recording.lanes.detach(side);
-        if let Some(leg) = before.and_then(|slot| self.legs[slot].as_mut())
-            && leg.record == Some((id, side))
-        {
-            leg.record = None;
+        if recording.legs[side as usize] == slots {
+            return;
         }
-        if let Some(leg) = slot.and_then(|slot| self.legs[slot].as_mut())
-            && let Some((other, _)) = leg.record.replace((id, side))
-        {
-            tracing::warn!(leg.id = %leg.id, recording.id = %other, "the leg leaves this recording for another");
+        recording.lanes.feed(side, slots.len());
+        let before = std::mem::replace(&mut recording.legs[side as usize], slots.clone());
+        for slot in before {
+            if let Some(leg) = &mut self.legs[slot]
+                && leg.record == Some((id, side))
+            {
+                leg.record = None;
+            }
+        }
+        for slot in slots {
+            if let Some(leg) = &mut self.legs[slot]
+                && let Some((other, _)) = leg.record.replace((id, side))
+                && other != id
+            {
+                tracing::warn!(leg.id = %leg.id, recording.id = %other, "the leg leaves this recording for another");
+            }
         }
     }
 
@@ -445,7 +418,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             tracing::warn!(recording.id = %id, "no such recording is under way");
             return;
         };
-        for slot in recording.legs.into_iter().flatten() {
+        for slot in recording.legs.iter().flatten().copied() {
             if let Some(leg) = &mut self.legs[slot]
                 && leg.record.is_some_and(|(recording, _)| recording == id)
             {
@@ -465,13 +438,13 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     }
 
     fn remove(&mut self, slot: usize) -> LegStats {
-        self.part(slot);
+        self.leave_room(slot);
         self.stop_playing(slot);
         let Some(mut leg) = self.legs[slot].take() else { return LegStats::default() };
         if let Some((id, side)) = leg.record
             && let Some(recording) = self.recordings.get_mut(&id)
         {
-            recording.legs[side as usize] = None;
+            recording.legs[side as usize].retain(|fed| *fed != slot);
         }
         if leg.leg.heard_at().is_some()
             && let Some(to) = leg.leg.report(self.now, true, &mut self.report)
@@ -491,7 +464,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         leg.leg.stats()
     }
 
-    fn slot(&self, id: LegId) -> Option<usize> {
+    pub(super) fn slot(&self, id: LegId) -> Option<usize> {
         let slot = self.by_id.get(&id).copied();
         if slot.is_none() {
             tracing::debug!(leg.id = %id, "a command for a leg that is not open");
@@ -554,7 +527,13 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             }
         };
         self.tally.packets_in += 1;
-        let Some(peer) = leg.bridge.map(|bridge| bridge.peer).filter(|_| !leg.muted) else { return };
+        if leg.muted {
+            return;
+        }
+        if let (Some(source), Content::Audio(codec)) = (&mut leg.place.source, content) {
+            source.put(header.ssrc, header.timestamp, codec, &datagram[header.payload.clone()]);
+        }
+        let Some(peer) = leg.place.relay else { return };
         let Some(peer) = self.legs[peer].as_mut().filter(|peer| peer.playing.is_none()) else { return };
         if let Some((to, packet)) = peer.leg.relay(self.now, header, content, datagram) {
             send(peer.sockets.as_ref(), packet, to, &mut self.tally);
@@ -564,7 +543,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     fn run_ticks(&mut self) {
         let Some(mut ticks) = self.ticks else { return };
         for _ in 0..CATCH_UP_MAX {
-            if self.playing.is_empty() {
+            if self.playing.is_empty() && self.mixed.is_empty() {
                 self.ticks = None;
                 return;
             }
@@ -572,6 +551,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                 break;
             }
             self.tick(ticks.next);
+            self.mix(ticks.next);
             ticks.next += 1;
         }
         let behind = self.now.since(ticks.due_at()).as_micros() / TICK.as_micros();
@@ -618,8 +598,11 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     }
 
     fn look_after(&mut self, slot: usize) {
-        let Some(Bridge { peer, .. }) = self.legs[slot].as_ref().and_then(|leg| leg.bridge) else { return };
-        let peer_hears_us = self.legs[peer].as_ref().is_some_and(|peer| peer.playing.is_none());
+        let Some(place) = self.legs[slot].as_ref().map(|leg| &leg.place).filter(|place| place.is_used()) else {
+            return;
+        };
+        let hears_us = |listener: &usize| self.legs[*listener].as_ref().is_some_and(|leg| leg.playing.is_none());
+        let is_heard = place.heard_by.iter().any(hears_us);
         let Some(leg) = &mut self.legs[slot] else { return };
         if self.now >= leg.report_at {
             leg.report_at = self.now + REPORT;
@@ -629,20 +612,20 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                 let _ = sockets.rtcp.send_to(&self.report, to);
             }
         }
-        let Some(bridge) = &mut leg.bridge else { return };
         // Whoever is on hold, or hears music, need not send.
         let talks = leg.leg.media().is_some_and(|media| media.direction == Direction::SendRecv)
             && leg.playing.is_none()
-            && peer_hears_us;
+            && is_heard;
+        let place = &mut leg.place;
         if !talks {
-            bridge.since = self.now;
+            place.since = self.now;
         }
-        let heard_at = leg.leg.heard_at().map_or(bridge.since, |heard_at| heard_at.max(bridge.since));
+        let heard_at = leg.leg.heard_at().map_or(place.since, |heard_at| heard_at.max(place.since));
         let silent = talks && self.now.since(heard_at) > self.config.rtp_timeout;
-        if silent && !bridge.silence_told {
+        if silent && !place.silence_told {
             self.news.tell(MediaEvent::Silent { leg: leg.id });
         }
-        bridge.silence_told = silent;
+        place.silence_told = silent;
     }
 
     /// Gives away what is recorded up to now; another process goes on with it.
@@ -686,7 +669,7 @@ fn rtcp_token(slot: usize) -> Token {
 }
 
 /// Over a leg's RTP socket; a leg that has none yet loses the packet.
-fn send(sockets: Option<&Sockets>, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
+pub(super) fn send(sockets: Option<&Sockets>, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
     let Some(Sockets { rtp, .. }) = sockets else {
         tally.lost += 1;
         return;

@@ -61,11 +61,11 @@ impl Engine {
         let since_ms = since.filter(|_| !held).map(Timestamp::as_millis);
         self.fact(Fact::Held { tenant, call: id, held, agent: Some(name), since_ms });
         if held {
-            self.media(id, MediaCommand::Unbridge { a: customer, b: agent });
+            self.media(id, MediaCommand::part(&[customer, agent]));
             self.play_music(id);
         } else {
             self.media(id, MediaCommand::Stop { leg: customer });
-            self.media(id, MediaCommand::Bridge { a: customer, b: agent });
+            self.media(id, MediaCommand::join(customer, agent));
         }
         self.tell_desk(id, Event::CallHeld);
     }

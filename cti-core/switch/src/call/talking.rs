@@ -114,7 +114,7 @@ impl Engine {
         }
         if !decl.as_ref().is_some_and(|decl| self.whisper(now, id, decl)) {
             self.media(id, MediaCommand::Stop { leg: customer });
-            self.media(id, MediaCommand::Bridge { a: customer, b: agent_leg });
+            self.media(id, MediaCommand::join(customer, agent_leg));
         }
         if decl.is_some_and(|decl| decl.record) {
             self.start_recording(now, id);
@@ -139,8 +139,10 @@ impl Engine {
         let open = OpenRecording { tenant: tenant.clone(), call: id, started: now, stopped: false, gaps: Vec::new() };
         self.recordings.insert(recording, open);
         self.fact(Fact::RecordingStarted { tenant: tenant.clone(), call: id, recording });
-        let record = MediaCommand::Record { recording, call: id, tenant, customer, agent, started: now };
-        self.media(id, record);
+        self.media(id, MediaCommand::Record { recording, call: id, tenant, started: now });
+        for from in MediaCommand::record_from(recording, vec![customer], vec![agent]) {
+            self.media(id, from);
+        }
     }
 
     /// Stops it once. One that has failed is stopped too: its worker does not know.

@@ -47,6 +47,6 @@ impl Engine {
         for leg in [agent, customer] {
             self.media(id, MediaCommand::Stop { leg });
         }
-        self.media(id, MediaCommand::Bridge { a: customer, b: agent });
+        self.media(id, MediaCommand::join(customer, agent));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, LegId, RecordingId, Rng, TenantId, Timestamp};
-use cti_media::{Gap, LegStats, MediaCommand, MediaEvent, PlayId, Recorded};
+use cti_media::{Gap, Hears, LegStats, MediaCommand, MediaEvent, PlayId, Recorded, Side};
 use cti_sip::{DigestPolicy, EndpointConfig, Flow, Packet, Transmit, Transport};
 
 use super::phone::{Phone, Plan};
@@ -81,7 +81,7 @@ impl Default for Settings {
 pub struct WorkerLeg {
     pub port: u16,
     pub connected: bool,
-    pub bridged: Option<LegId>,
+    pub hears: Vec<LegId>,
     pub playing: Option<(PlayId, Vec<String>, bool)>,
     pub muted: bool,
 }
@@ -103,6 +103,8 @@ pub struct World {
     pub phones: BTreeMap<SocketAddr, Phone>,
     pub legs: BTreeMap<LegId, WorkerLeg>,
     pub recordings: BTreeMap<RecordingId, (CallId, Timestamp)>,
+    /// What goes into each side of a recording.
+    pub sides: BTreeMap<(RecordingId, Side), Vec<LegId>>,
     /// Files that a crash left unsealed, and when it was.
     pub orphans: BTreeMap<RecordingId, Timestamp>,
     pub facts: Vec<(Timestamp, Fact)>,
@@ -164,6 +166,7 @@ impl World {
             phones: BTreeMap::new(),
             legs: BTreeMap::new(),
             recordings: BTreeMap::new(),
+            sides: BTreeMap::new(),
             orphans: BTreeMap::new(),
             facts: Vec::new(),
             desk: Vec::new(),
@@ -466,8 +469,14 @@ impl World {
                     leg.connected = true;
                 }
             }
-            MediaCommand::Bridge { a, b } => self.set_bridge(a, b, true),
-            MediaCommand::Unbridge { a, b } => self.set_bridge(a, b, false),
+            MediaCommand::Room { hears } => {
+                for Hears { leg, from } in hears {
+                    assert!(from.iter().all(|other| *other != leg), "leg {leg} is to hear itself");
+                    if let Some(leg) = self.legs.get_mut(&leg) {
+                        leg.hears = from;
+                    }
+                }
+            }
             MediaCommand::Play { leg, play, audio, repeat } => {
                 let names = audio.iter().map(|part| format!("{part:?}")).collect();
                 let length = self.settings.prompt * audio.len() as u32;
@@ -488,18 +497,19 @@ impl World {
                     leg.muted = muted;
                 }
             }
-            MediaCommand::Record { recording, call, tenant: _, customer, agent, started: _ } => {
-                assert!(self.legs.contains_key(&customer) && self.legs.contains_key(&agent), "recording of no leg");
+            MediaCommand::Record { recording, call, tenant: _, started: _ } => {
                 self.recordings.insert(recording, (call, self.now));
             }
-            MediaCommand::RecordFrom { .. } => {}
+            MediaCommand::RecordFrom { recording, side, legs } => {
+                let is_open = |leg: &LegId| self.legs.contains_key(leg) || !self.settings.bad_ports.is_empty();
+                assert!(legs.iter().all(is_open), "recording of no leg");
+                self.sides.insert((recording, side), legs);
+            }
             MediaCommand::RecordStop { recording } => {
                 let (_, since) = self.recordings.remove(&recording).expect("a recording that runs");
                 self.seal(recording, since, self.now);
             }
-            MediaCommand::Resume { recording, call, tenant: _, customer, agent, started } => {
-                let is_open = |leg: LegId| self.legs.contains_key(&leg) || !self.settings.bad_ports.is_empty();
-                assert!(is_open(customer) && is_open(agent), "recording of no leg");
+            MediaCommand::Resume { recording, call, tenant: _, started } => {
                 let crashed = self.orphans.remove(&recording).expect("a recording that was cut off");
                 self.recordings.insert(recording, (call, started));
                 let ms = |at: Timestamp| at.since(started).as_millis() as u64;
@@ -513,6 +523,9 @@ impl World {
             }
             MediaCommand::Close { leg } => {
                 let known = self.legs.remove(&leg);
+                for other in self.legs.values_mut() {
+                    other.hears.retain(|heard| *heard != leg);
+                }
                 if let (Some(after), Some(_)) = (self.settings.closed_after, known) {
                     let stats = LegStats { packets_in: 1, packets_out: 1, ..LegStats::default() };
                     self.later_input(after, Input::Media(MediaEvent::Closed { leg, stats }));
@@ -537,15 +550,6 @@ impl World {
             MediaEvent::RecordingSealed { recording, file }
         };
         self.later_input(self.settings.sealed_after, Input::Media(event));
-    }
-
-    fn set_bridge(&mut self, a: LegId, b: LegId, joined: bool) {
-        for (one, other) in [(a, b), (b, a)] {
-            if let Some(leg) = self.legs.get_mut(&one) {
-                assert!(leg.bridged.is_some() != joined, "leg {one}: bridge {joined} twice");
-                leg.bridged = joined.then_some(other);
-            }
-        }
     }
 }
 

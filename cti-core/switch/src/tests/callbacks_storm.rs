@@ -176,7 +176,7 @@ fn callbacks_through_snapshots_and_crashes_are_whole() {
     for seed in 50..62 {
         let (mut world, _) = storm(seed, Settings { crash_per_mille: 8, loss_per_mille: 20, ..Settings::default() });
         (world.settings.loss_per_mille, world.settings.crash_per_mille) = (0, 0);
-        let talking: Vec<_> = world.legs.iter().filter(|(_, leg)| leg.bridged.is_some()).map(|(id, _)| *id).collect();
+        let talking: Vec<_> = world.legs.iter().filter(|(_, leg)| !leg.hears.is_empty()).map(|(id, _)| *id).collect();
         for leg in talking {
             world.input(Input::Media(MediaEvent::Silent { leg }));
         }

@@ -10,7 +10,7 @@ fn a_call_is_queued_answered_recorded_and_ended() {
     world.run_for(S * 3);
     assert_eq!(state_of(&world, "1001"), AgentState::Talking);
     assert_eq!(world.live(ACME).calls.len(), 1);
-    assert_eq!(world.legs.values().filter(|leg| leg.bridged.is_some()).count(), 2);
+    assert_eq!(world.legs.values().filter(|leg| !leg.hears.is_empty()).count(), 2);
     hang_up(&mut world, carrier(), session);
     world.run_for(S * 1);
     let record = only_record(&world);

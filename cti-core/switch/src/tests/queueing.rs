@@ -207,7 +207,7 @@ fn answer_when_an_agent_does_rings_the_caller_until_then() {
     assert_eq!(playing(&world), "", "nobody hears music before the answer");
     world.run_for(S * 2);
     assert!(seen(&mut world, carrier()).iter().any(|seen| matches!(seen, Seen::Answered { .. })));
-    assert_eq!(world.legs.values().filter(|leg| leg.bridged.is_some() && leg.connected).count(), 2);
+    assert_eq!(world.legs.values().filter(|leg| !leg.hears.is_empty() && leg.connected).count(), 2);
     hang_up(&mut world, carrier(), session);
     assert_clean(&mut world);
 

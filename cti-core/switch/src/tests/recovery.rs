@@ -20,7 +20,7 @@ fn talking() -> (World, SessionId) {
 }
 
 fn bridged(world: &World) -> usize {
-    world.legs.values().filter(|leg| leg.bridged.is_some()).count()
+    world.legs.values().filter(|leg| !leg.hears.is_empty()).count()
 }
 
 fn gaps(world: &World) -> Vec<Gap> {
@@ -40,7 +40,7 @@ fn those_who_talk_go_on_talking_and_the_recording_has_a_gap() {
     world.crash(MS * 700);
     let legs: Vec<&WorkerLeg> = world.legs.values().collect();
     assert_eq!(legs.iter().map(|leg| leg.port).collect::<Vec<_>>(), ports, "the same ports");
-    assert!(legs.iter().all(|leg| leg.connected && leg.bridged.is_some() && !leg.muted && leg.playing.is_none()));
+    assert!(legs.iter().all(|leg| leg.connected && !leg.hears.is_empty() && !leg.muted && leg.playing.is_none()));
     assert_eq!((world.recordings.len(), state_of(&world, "1001")), (1, AgentState::Talking));
     world.run_for(S * 5);
     hang_up(&mut world, carrier(), session);

@@ -117,7 +117,7 @@ fn whatever_crashes_the_rules_hold_and_nothing_is_left() {
         assert!(world.crashes > 10, "seed {seed}: {} crashes", world.crashes);
         (world.settings.loss_per_mille, world.settings.crash_per_mille) = (0, 0);
         // Whose BYE came to nobody for too long is known by silence only.
-        let talking: Vec<_> = world.legs.iter().filter(|(_, leg)| leg.bridged.is_some()).map(|(id, _)| *id).collect();
+        let talking: Vec<_> = world.legs.iter().filter(|(_, leg)| !leg.hears.is_empty()).map(|(id, _)| *id).collect();
         for leg in talking {
             world.input(Input::Media(MediaEvent::Silent { leg }));
         }

@@ -19,7 +19,7 @@ fn talking(wrapup_s: u32) -> (World, SessionId) {
 }
 
 fn bridged(world: &World) -> usize {
-    world.legs.values().filter(|leg| leg.bridged.is_some()).count()
+    world.legs.values().filter(|leg| !leg.hears.is_empty()).count()
 }
 
 fn nack_of(world: &World, id: CommandId) -> Option<NackCode> {

@@ -44,7 +44,7 @@ fn a_recording_and_its_legs_go_on_after_a_restart() {
     let ([customer, agent], [mut caller, mut desk]) = rig.bridged(15400, [Codec::Pcma, Codec::Pcmu]);
     let (recording, call, started) = (RecordingId::new(clock::now(), &mut rig.rng), rig.call, clock::now());
     let tenant = TenantId::from("acme");
-    rig.send(MediaCommand::Record { recording, call, tenant: tenant.clone(), customer, agent, started });
+    rig.record(recording, customer, agent, started);
     rig.settle();
     let mut tones = [Tone::sine(440.0), Tone::sine(1_000.0)];
     rig.talk([&mut caller, &mut desk], &mut tones, 50);
@@ -58,8 +58,9 @@ fn a_recording_and_its_legs_go_on_after_a_restart() {
         rig.send(MediaCommand::Connect { leg, media: phone.media(Direction::SendRecv) });
         rig.send(MediaCommand::Mute { leg, muted: false });
     }
-    rig.send(MediaCommand::Bridge { a: customer, b: agent });
-    rig.send(MediaCommand::Resume { recording, call, tenant, customer, agent, started });
+    rig.send(MediaCommand::join(customer, agent));
+    rig.send(MediaCommand::Resume { recording, call, tenant, started });
+    MediaCommand::record_from(recording, vec![customer], vec![agent]).into_iter().for_each(|from| rig.send(from));
     let gap = match rig.event(|event| matches!(event, MediaEvent::RecordingResumed { .. })) {
         MediaEvent::RecordingResumed { recording: resumed, gap } if resumed == recording => gap,
         other => panic!("{other:?}"),
@@ -94,7 +95,7 @@ fn a_recording_that_had_stopped_is_sealed_after_a_restart() {
     let ([customer, agent], [mut caller, mut desk]) = rig.bridged(15420, [Codec::Pcma, Codec::Pcma]);
     let (recording, call, started) = (RecordingId::new(clock::now(), &mut rig.rng), rig.call, clock::now());
     let tenant = TenantId::from("acme");
-    rig.send(MediaCommand::Record { recording, call, tenant: tenant.clone(), customer, agent, started });
+    rig.record(recording, customer, agent, started);
     rig.settle();
     rig.talk([&mut caller, &mut desk], &mut [Tone::sine(440.0), Tone::sine(1_000.0)], 20);
     let rig = rig.restarted();
