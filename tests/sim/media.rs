@@ -112,14 +112,18 @@ impl Floor {
                 ensure(known.is_none(), || format!("recording {recording} is started twice"))?;
             }
             MediaCommand::RecordFrom { recording, side, legs } => {
-                let open = legs.iter().all(|leg| self.legs.contains_key(leg));
-                ensure(open, || format!("recording {recording} has a leg that is not open"))?;
+                let mut legs = legs.clone();
+                legs.retain(|leg| self.legs.contains_key(leg));
                 if let Some(known) = self.recordings.get_mut(recording) {
-                    known.sides.insert(*side, legs.clone());
+                    known.sides.insert(*side, legs);
                 }
             }
             MediaCommand::RecordStop { recording } => {
-                let running = self.recordings.get_mut(recording).is_some_and(|known| std::mem::take(&mut known.runs));
+                let stop = |known: &mut Recording| {
+                    known.sides.clear();
+                    std::mem::take(&mut known.runs)
+                };
+                let running = self.recordings.get_mut(recording).is_some_and(stop);
                 ensure(running, || format!("recording {recording} is stopped and does not run"))?;
             }
             MediaCommand::Resume { recording, call, tenant, started } => {

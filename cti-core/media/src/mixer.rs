@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_or_another_stream_begins_anew() {
         let mut source = Source::new();
-        let mut put = |source: &mut Source, ssrc: u32, timestamp: u32| {
+        let put = |source: &mut Source, ssrc: u32, timestamp: u32| {
             let mut heard = Vec::new();
             for n in 0..10 {
                 source.put(ssrc, timestamp.wrapping_add(160 * n), Codec::Pcma, &[LOUD; 160]);
