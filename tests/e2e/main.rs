@@ -19,3 +19,4 @@ mod sound;
 mod story;
 mod upgrade;
 mod waiting;
+mod websocket;

@@ -17,7 +17,7 @@ struct Baresip(Child);
 
 impl Baresip {
     /// Registers as 1001 at `server`, answers by itself and sends 1 kHz.
-    fn start(dir: &Path, port: u16, server: u16, tcp: bool) -> Result<Self> {
+    fn start(dir: &Path, port: u16, server: u16, transport: &str) -> Result<Self> {
         let home = dir.join("baresip");
         std::fs::create_dir_all(&home)?;
         let spec = hound::WavSpec {
@@ -37,17 +37,16 @@ impl Baresip {
             format!(
                 "poll_method epoll\nsip_listen 127.0.0.1:{port}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule_app account.so\nmodule_app menu.so\n\
                  audio_source aufile,{home}/tone.wav\naudio_player aufile,{home}/heard.wav\naudio_alert aufile,{home}/alert.wav\n\
-                 ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports {}-{}\n",
+                 ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports {}-{}\nsip_cafile {home}/../cert.pem\n",
                 port + 2_000,
                 port + 2_010,
                 home = home.display(),
             ),
         )?;
-        let transport = if tcp { ";transport=tcp" } else { "" };
         std::fs::write(
             home.join("accounts"),
             format!(
-                "<sip:1001@127.0.0.1:{server}{transport}>;auth_user=1001;auth_pass={SECRET};answermode=auto;regint=60\n"
+                "<sip:1001@127.0.0.1:{server};transport={transport}>;auth_user=1001;auth_pass={SECRET};answermode=auto;regint=60\n"
             ),
         )?;
         std::fs::write(home.join("contacts"), "")?;
@@ -70,12 +69,13 @@ impl Drop for Baresip {
 }
 
 /// A caller goes through the menu by RFC 4733 digit 2 and is answered by baresip.
-async fn a_registered_phone_answers(block: u16, tcp: bool) -> Result<()> {
+async fn a_registered_phone_answers(block: u16, transport: &str) -> Result<()> {
     let ports = Ports::block(block);
     let agent = "[[agent]]\nname = \"1001\"\nskills = { repair = 5 }\nqueues = [\"repair\"]\nphone = { kind = \"sip\", secret_file = \"secret\" }\nalways_ready = true\n";
     let server = Server::start(ports, &tenant(agent), &[("main.toml", MENU), ("secret", SECRET)]).await?;
     let dir = server.dir.path();
-    let _phone = Baresip::start(dir, ports.free, ports.sip, tcp)?;
+    let registrar = if transport == "tls" { ports.tls } else { ports.sip };
+    let _phone = Baresip::start(dir, ports.free, registrar, transport)?;
     server.until("/api/v1/live", Duration::from_secs(10), |live| live["agents"][0]["state"] == "ready").await?;
     let caller = Caller {
         did: "4001001000",
@@ -85,7 +85,7 @@ async fn a_registered_phone_answers(block: u16, tcp: bool) -> Result<()> {
         calls: 1,
         rate: 1,
         tone: &tone(dir, 440)?,
-        tcp,
+        tcp: transport == "tcp",
     };
     let mut sipp = Sipp::caller(dir, "caller", ports.free + 20, ports.sip, &caller)?;
     tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(40)))?;
@@ -100,11 +100,17 @@ async fn a_registered_phone_answers(block: u16, tcp: bool) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_registers_by_digest_and_answers() -> Result<()> {
     let _machine = machine().await;
-    a_registered_phone_answers(2, false).await
+    a_registered_phone_answers(2, "udp").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn baresip_over_tcp() -> Result<()> {
     let _machine = machine().await;
-    a_registered_phone_answers(3, true).await
+    a_registered_phone_answers(3, "tcp").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn baresip_over_tls() -> Result<()> {
+    let _machine = machine().await;
+    a_registered_phone_answers(21, "tls").await
 }

@@ -41,6 +41,10 @@ pub struct Ports {
     pub rtp_len: u16,
     /// Where SIP listens.
     pub listen: &'static str,
+    /// SIP over TLS, over websocket, and over websocket in TLS.
+    pub tls: u16,
+    pub ws: u16,
+    pub wss: u16,
     /// Free for the test's own phones and callers: `free .. free + 80`.
     pub free: u16,
 }
@@ -56,10 +60,17 @@ impl Ports {
             rtp: 24_000 + n * 200,
             rtp_len: 200,
             listen: "127.0.0.1",
+            tls: base + 3,
+            ws: base + 4,
+            wss: base + 5,
             free: base + 10,
         }
     }
 }
+
+/// What the server shows over TLS: self-signed, for 127.0.0.1.
+pub const CERT: &str = include_str!("../../cti-core/node/src/net/tests/cert.pem");
+const KEY: &str = include_str!("../../cti-core/node/src/net/tests/key.pem");
 
 pub const PASSWORD: &str = "correct horse battery staple";
 
@@ -72,7 +83,7 @@ impl Server {
     /// The same on a database of its own; without one the records are in the data's folder.
     pub async fn start_on(ports: Ports, database: Option<&str>, tenant: &str, files: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::tempdir()?;
-        let Ports { sip, http, metrics, rtp, rtp_len, listen, .. } = ports;
+        let Ports { sip, http, metrics, rtp, rtp_len, listen, tls, ws, wss, .. } = ports;
         let data = dir.path().join("data");
         let embedded = format!("sqlite:{}/zongji.db", data.display());
         let database = database.unwrap_or(&embedded);
@@ -80,12 +91,18 @@ impl Server {
             dir.path().join("zongji.toml"),
             format!(
                 "[node]\ndrain_s = 0\n[http]\nlisten = \"127.0.0.1:{http}\"\n[sip]\nudp = [\"{listen}:{sip}\"]\ntcp = [\"{listen}:{sip}\"]\n\
+                 tls = [\"{listen}:{tls}\"]\nws = [\"{listen}:{ws}\"]\nwss = [\"{listen}:{wss}\"]\n\
+                 tls_cert = \"{cert}\"\ntls_key = \"{key}\"\n\
                  [media]\nrtp_ports = \"{rtp}-{}\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
                  [database]\nurl = \"{database}\"\n[recordings]\nstore = \"file:{}/recordings\"\n",
                 rtp + rtp_len - 1,
-                data.display()
+                data.display(),
+                cert = dir.path().join("cert.pem").display(),
+                key = dir.path().join("key.pem").display(),
             ),
         )?;
+        std::fs::write(dir.path().join("cert.pem"), CERT)?;
+        std::fs::write(dir.path().join("key.pem"), KEY)?;
         std::fs::write(dir.path().join("tenant.toml"), tenant)?;
         std::fs::write(dir.path().join("password"), PASSWORD)?;
         for (path, text) in files {

@@ -52,6 +52,7 @@ impl Ua {
             listeners: vec![(Transport::Udp, address), (Transport::Tcp, address)],
             advertised: None,
             local_ip: address.ip(),
+            local_ip6: None,
             digest: DigestPolicy::Md5,
             realm: "phone".into(),
             user_agent: "simulated phone".into(),

@@ -152,6 +152,7 @@ impl World {
             listeners: vec![(Transport::Udp, switch), (Transport::Tcp, switch)],
             advertised: None,
             local_ip: switch.ip(),
+            local_ip6: None,
             digest: DigestPolicy::Md5,
             realm: REALM.into(),
             user_agent: "Zongji".into(),

@@ -16,6 +16,7 @@ fn engine() -> Engine {
         listeners: vec![(Transport::Udp, address)],
         advertised: None,
         local_ip: address.ip(),
+        local_ip6: None,
         digest: DigestPolicy::Md5,
         realm: "zongji".into(),
         user_agent: "Zongji".into(),

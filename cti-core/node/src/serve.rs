@@ -33,7 +33,8 @@ use crate::journal::{self, Journal};
 use crate::lookup::LookUps;
 use crate::metrics::{self, LiveWatch, Metrics};
 use crate::net::inbox::{Inbox, Pause, inbox};
-use crate::net::tcp::Tcp;
+use crate::net::streams::Streams;
+use crate::net::tls::Tls;
 use crate::switch_task::{self, Hands, Origin, Published, Ways};
 use crate::wiring::{self, Sound};
 use crate::{clock, data};
@@ -81,6 +82,7 @@ pub struct Server {
     program: Program,
     upgrades: mpsc::Receiver<Upgrade>,
     clock: clock::Keeper,
+    tls: Option<Tls>,
     _lock: data::Lock,
 }
 
@@ -115,6 +117,7 @@ pub fn check(setup: &Setup) -> anyhow::Result<()> {
     let key = data::node_key(&setup.node_key())?;
     let listeners = wiring::configured_listeners(&setup.config);
     let engine_config = wiring::engine_config(setup, &listeners, LEGS_OF_CHECK);
+    wiring::tls(setup)?;
     could_take_up(&setup.journal(), &key, engine_config).map_err(anyhow::Error::msg)?;
     println!("zongji {} could serve {}", env!("CARGO_PKG_VERSION"), setup.data.display());
     Ok(())
@@ -174,7 +177,8 @@ impl Server {
         for (id, tenant) in &known {
             lookups.declare(id.clone(), tenant.country);
         }
-        let tcp = Tcp::new(inbox.clone(), stop.clone());
+        let tls = sockets.tls;
+        let streams = Streams::new(inbox.clone(), tls.clone(), stop.clone());
         phases.done("gateway");
 
         // Bound before the records are read: what is applied from here on comes by the socket.
@@ -188,7 +192,7 @@ impl Server {
             phases.done("records");
         }
 
-        let hands = Hands { tcp: tcp.clone(), media, hub: hub.clone(), lookups, metrics: metrics.clone() };
+        let hands = Hands { streams: streams.clone(), media, hub: hub.clone(), lookups, metrics: metrics.clone() };
         let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
         let published = Published { live: live_in, idle: idle_in };
         let ways = Ways { sockets: sockets.udp, inbox: inbox.clone(), outlet };
@@ -200,9 +204,12 @@ impl Server {
         let away = begun.alive.map_or(Duration::ZERO, |alive| clock::now().since(alive));
 
         let mut tasks = tokio::task::JoinSet::new();
-        for listener in sockets.tcp {
-            let tcp = tcp.clone();
-            tasks.spawn(async move { end_logged("SIP over TCP", tcp.listen(listener).await) });
+        for (transport, listener) in sockets.streams {
+            let streams = streams.clone();
+            tasks.spawn(async move { end_logged("SIP over a stream", streams.listen(transport, listener).await) });
+        }
+        if let Some(tls) = &tls {
+            tasks.spawn(tls.clone().watch(stop.clone()));
         }
         let (http, metrics_listen) = (sockets.http.local_addr()?, sockets.metrics.local_addr()?);
         let refresh = wiring::refresher(media_counters, &recorder, progress, store.clone());
@@ -233,6 +240,7 @@ impl Server {
             program,
             upgrades,
             clock,
+            tls,
             _lock: lock,
         };
         phases.done("the rest");
@@ -314,6 +322,11 @@ impl Server {
                     Told::Upgrade => {
                         let failed = self.become_another(None).await;
                         tracing::error!(error = failed, "not upgraded: this program goes on");
+                    }
+                    Told::Reload => {
+                        if let Some(tls) = &self.tls {
+                            tls.reload();
+                        }
                     }
                 },
                 Some(Upgrade { binary, failed }) = self.upgrades.recv() => {

@@ -27,7 +27,7 @@ use crate::lookup::LookUps;
 use crate::media_worker::MediaWorkers;
 use crate::metrics::Metrics;
 use crate::net::inbox::{Inbox, Outlet, Pause};
-use crate::net::tcp::Tcp;
+use crate::net::streams::Streams;
 use crate::net::udp::{Bound, Udp};
 
 /// The live state is published at most this often.
@@ -43,7 +43,7 @@ const TURN_INPUTS_MAX: usize = 64;
 
 /// Whoever carries out an effect that is not the switch's own.
 pub struct Hands {
-    pub tcp: Tcp,
+    pub streams: Streams,
     pub media: MediaWorkers,
     pub hub: Hub,
     pub lookups: LookUps,
@@ -320,15 +320,17 @@ impl Task {
         let flow = transmit.flow;
         match flow.transport {
             Transport::Udp => {
-                let socket = self.udp.iter().find(|udp| udp.local() == flow.local).or(self.udp.first());
+                let family = |udp: &&Udp| udp.local().is_ipv4() == flow.remote.is_ipv4();
+                let named = self.udp.iter().find(|udp| udp.local() == flow.local);
+                let socket = named.or_else(|| self.udp.iter().find(family));
                 let sent = socket.map(|udp| udp.send(flow.remote, &transmit.bytes));
                 if !matches!(sent, Some(Ok(()))) {
                     self.echoes.push_back(Input::SipTransportFailed(flow));
                 }
             }
-            Transport::Tcp => self.hands.tcp.send(flow, transmit.bytes),
-            // Neither is listened on, and a target that names one is refused by the endpoint; should one come, it fails.
-            Transport::Tls | Transport::Ws => self.echoes.push_back(Input::SipTransportFailed(flow)),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                self.hands.streams.send(flow, transmit.bytes);
+            }
         }
     }
 

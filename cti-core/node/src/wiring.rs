@@ -19,7 +19,8 @@ use crate::journal::projector::Progress;
 use crate::media_worker::{MediaConfig, MediaCounters, MediaWorkers, PromptLibrary};
 use crate::metrics::{self, Metrics};
 use crate::net::inbox::Inbox;
-use crate::net::{local_ip, outward_ip, tcp, udp};
+use crate::net::tls::{Tls, TlsFiles};
+use crate::net::{local_ip, outward_ip, outward_ip6, streams, udp};
 use crate::{clock, data};
 
 /// Files that are open beside the legs' sockets: database, recordings, browsers.
@@ -41,7 +42,9 @@ const TRANSACTIONS_PER_LEG: usize = 8;
 pub struct Sockets {
     pub listeners: Vec<(Transport, SocketAddr)>,
     pub udp: Vec<udp::Bound>,
-    pub tcp: Vec<std::net::TcpListener>,
+    pub streams: Vec<(Transport, std::net::TcpListener)>,
+    /// What is shown over TLS, where anything is.
+    pub tls: Option<Tls>,
     pub http: TcpListener,
     pub metrics: TcpListener,
 }
@@ -52,24 +55,45 @@ impl Sockets {
         let config = &setup.config;
         let taken = |what: &str, address: &SocketAddr| format!("{what} {address} can not be listened on");
         let mut listeners = Vec::new();
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+        let (mut udp, mut of_streams) = (Vec::new(), Vec::new());
+        let tls = tls(setup)?;
         for listen in &config.sip.udp {
             let bound = patiently(|| udp::bind(*listen)).await.with_context(|| taken("[sip] udp", listen))?;
             listeners.push((Transport::Udp, bound.local));
             udp.push(bound);
         }
-        for listen in &config.sip.tcp {
-            let bound = patiently(|| tcp::bind(*listen)).await.with_context(|| taken("[sip] tcp", listen))?;
-            listeners.push((Transport::Tcp, bound.local_addr()?));
-            tcp.push(bound);
+        for (name, transport, listen) in stream_listeners(config) {
+            let what = format!("[sip] {name}");
+            let bound = patiently(|| streams::bind(listen)).await.with_context(|| taken(&what, &listen))?;
+            listeners.push((transport, bound.local_addr()?));
+            of_streams.push((transport, bound));
         }
         let (http, metrics) = (&config.http.listen, &config.metrics.listen);
-        let http_bound = patiently(|| tcp::bind(*http)).await.with_context(|| taken("[http] listen", http))?;
+        let http_bound = patiently(|| streams::bind(*http)).await.with_context(|| taken("[http] listen", http))?;
         let metrics_bound =
-            patiently(|| tcp::bind(*metrics)).await.with_context(|| taken("[metrics] listen", metrics))?;
+            patiently(|| streams::bind(*metrics)).await.with_context(|| taken("[metrics] listen", metrics))?;
         let (http, metrics) = (TcpListener::from_std(http_bound)?, TcpListener::from_std(metrics_bound)?);
-        Ok(Self { listeners, udp, tcp, http, metrics })
+        Ok(Self { listeners, udp, streams: of_streams, tls, http, metrics })
     }
+}
+
+/// Every stream to be listened on, with its key in `[sip]`.
+fn stream_listeners(config: &NodeConfig) -> impl Iterator<Item = (&'static str, Transport, SocketAddr)> {
+    let sip = &config.sip;
+    let kinds = [
+        ("tcp", Transport::Tcp, &sip.tcp),
+        ("tls", Transport::Tls, &sip.tls),
+        ("ws", Transport::Ws, &sip.ws),
+        ("wss", Transport::Wss, &sip.wss),
+    ];
+    kinds.into_iter().flat_map(|(name, transport, list)| list.iter().map(move |listen| (name, transport, *listen)))
+}
+
+/// The certificate, where one is named.
+pub fn tls(setup: &Setup) -> anyhow::Result<Option<Tls>> {
+    let sip = &setup.config.sip;
+    let (Some(cert), Some(key)) = (sip.tls_cert.clone(), sip.tls_key.clone()) else { return Ok(None) };
+    Tls::new(TlsFiles { cert, key, ca: sip.tls_ca.clone() }).context("[sip] tls_cert, tls_key, tls_ca").map(Some)
 }
 
 /// Tries again for [`BIND_MAX`] where the address is taken.
@@ -99,7 +123,7 @@ pub fn raise_file_limit() -> usize {
 /// SIP's listeners as the configuration has them, nothing bound.
 pub fn configured_listeners(config: &NodeConfig) -> Vec<(Transport, SocketAddr)> {
     let udp = config.sip.udp.iter().map(|listen| (Transport::Udp, *listen));
-    udp.chain(config.sip.tcp.iter().map(|listen| (Transport::Tcp, *listen))).collect()
+    udp.chain(stream_listeners(config).map(|(_, transport, listen)| (transport, listen))).collect()
 }
 
 pub fn engine_config(setup: &Setup, listeners: &[(Transport, SocketAddr)], legs_max: usize) -> EngineConfig {
@@ -111,6 +135,7 @@ pub fn engine_config(setup: &Setup, listeners: &[(Transport, SocketAddr)], legs_
             listeners: listeners.to_vec(),
             advertised: config.sip.advertised,
             local_ip: own,
+            local_ip6: outward_ip6(),
             digest: match config.sip.digest {
                 Digest::Md5 => DigestPolicy::Md5,
                 Digest::Sha256 => DigestPolicy::Sha256,
@@ -191,7 +216,7 @@ fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Resu
 
 /// Where RTP is bound: everywhere, unless all of SIP is on one address.
 fn media_bind_ip(setup: &Setup) -> IpAddr {
-    let mut listeners = setup.config.sip.udp.iter().chain(&setup.config.sip.tcp).map(SocketAddr::ip);
+    let mut listeners = configured_listeners(&setup.config).into_iter().map(|(_, listener)| listener.ip());
     let wildcard = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let first = listeners.next().unwrap_or(wildcard);
     if listeners.all(|ip| ip == first) { first } else { wildcard }

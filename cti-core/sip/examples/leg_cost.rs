@@ -21,6 +21,7 @@ fn endpoint(last: u8) -> (SocketAddr, Endpoint) {
         listeners: vec![(Transport::Udp, address)],
         advertised: None,
         local_ip: address.ip(),
+        local_ip6: None,
         digest: DigestPolicy::Md5,
         realm: "zongji".into(),
         user_agent: "Zongji".into(),

@@ -168,9 +168,20 @@ impl Dialog {
         if self.pinned && open {
             return here;
         }
+        if !open
+            && self.routes.is_empty()
+            && let Some(flow) = stack.registered_again(&self.target, &self.flow)
+        {
+            return flow;
+        }
         let hop = self.routes.first().map_or(self.target.as_str(), |route| bare_uri(route));
         let Some((transport, remote)) = Uri::parse(hop).ok().and_then(|uri| uri.address()) else { return here };
-        let transport = transport.unwrap_or(self.flow.transport);
+        let transport = match transport {
+            // A URI says the same for both (RFC 7118 5).
+            Some(Transport::Ws) if self.flow.transport == Transport::Wss => Transport::Wss,
+            Some(transport) => transport,
+            None => self.flow.transport,
+        };
         if transport == self.flow.transport {
             if open && transport != Transport::Udp && remote.ip() == canonical(self.flow.remote.ip()) {
                 return here;

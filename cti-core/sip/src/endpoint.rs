@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
@@ -31,6 +31,8 @@ pub struct EndpointConfig {
     pub advertised: Option<IpAddr>,
     /// What stands in Via, Contact and SDP where the listener is a wildcard and nothing is advertised.
     pub local_ip: IpAddr,
+    /// The same towards peers of IPv6.
+    pub local_ip6: Option<Ipv6Addr>,
     pub digest: DigestPolicy,
     pub realm: String,
     pub user_agent: String,
@@ -47,6 +49,7 @@ impl EndpointConfig {
             listeners: Vec::new(),
             advertised: None,
             local_ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            local_ip6: None,
             digest: DigestPolicy::Md5,
             realm: String::new(),
             user_agent: String::new(),
@@ -157,6 +160,7 @@ impl Endpoint {
         stack.restored(config);
         sessions.restored();
         registrar.restored();
+        registrar.name_flows(&mut stack);
         let mut endpoint = Self { stack, sessions, registrar, registrations };
         endpoint.name_timers();
         endpoint
@@ -192,9 +196,10 @@ impl Endpoint {
         }
     }
 
-    /// A stream closed: later in-dialog requests open a new one.
+    /// A stream closed: later in-dialog requests go by one that the peer has opened since, or open one.
     pub fn connection_closed(&mut self, _now: Timestamp, connection: ConnectionId) {
         self.stack.closed(connection);
+        self.registrar.closed(&mut self.stack, connection);
     }
 
     /// A new process has taken up this state at `now`, and nobody was there since `last`: connections are closed, and what they may
@@ -205,7 +210,7 @@ impl Endpoint {
         self.name_timers();
         self.stack.restarted();
         self.sessions.restarted();
-        self.registrar.restarted();
+        self.registrar.restarted(&mut self.stack);
         self.registrations.restarted(&mut self.stack, now);
     }
 
@@ -344,7 +349,7 @@ impl Endpoint {
     fn unanswered(&mut self, now: Timestamp, user: User, code: u16) {
         let Self { stack, sessions, registrations, .. } = self;
         match user {
-            User::Invite(id) => sessions.invite_failed(stack, id, code),
+            User::Invite(id) => sessions.invite_failed(stack, now, id, code),
             User::Reinvite(id) => sessions.reinvite_failed(stack, now, id, code),
             User::Bye(id) => sessions.bye_answered(stack, now, id, code, None),
             User::Notify(id) => sessions.notify_answered(id, code),
@@ -357,4 +362,4 @@ impl Endpoint {
 /// RFC 3261 8.1.3.1: no answer by timer B or F.
 const TIMED_OUT: u16 = 408;
 /// RFC 3261 8.1.3.1: the transport failed.
-const UNREACHABLE: u16 = 503;
+pub(crate) const UNREACHABLE: u16 = 503;

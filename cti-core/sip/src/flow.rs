@@ -9,7 +9,10 @@ pub enum Transport {
     Udp,
     Tcp,
     Tls,
+    /// Websocket (RFC 7118).
     Ws,
+    /// Websocket over TLS. A URI says `ws` for both; only the Via tells them apart.
+    Wss,
 }
 
 /// A stream connection as the shell numbers it; never used again within a run.

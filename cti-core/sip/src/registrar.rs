@@ -12,7 +12,7 @@ use crate::reply;
 use crate::stack::{Stack, Timer};
 use crate::timer::TimerKey;
 use crate::wire::{Builder, Message, NameAddr};
-use crate::{Account, Event, Flow, RejectReason, Target};
+use crate::{Account, ConnectionId, Event, Flow, RejectReason, Target, Transport};
 
 pub const EXPIRES_MIN_S: u32 = 60;
 pub const EXPIRES_MAX_S: u32 = 3_600;
@@ -50,6 +50,9 @@ pub struct Registrar {
     /// Whose a binding is, for its timer.
     #[serde(skip)]
     owners: BTreeMap<u64, Name>,
+    /// Who registered by a websocket.
+    #[serde(skip)]
+    websockets: BTreeMap<ConnectionId, Name>,
     nonces: Nonces,
 }
 
@@ -67,6 +70,7 @@ impl Registrar {
             tenants_of: BTreeMap::new(),
             aors: BTreeMap::new(),
             owners: BTreeMap::new(),
+            websockets: BTreeMap::new(),
             nonces: Nonces::new(&mut stack.rng),
         }
     }
@@ -80,6 +84,10 @@ impl Registrar {
             aor.bindings.iter().map(|binding| (binding.number, name.clone())).collect::<Vec<_>>()
         };
         self.owners = self.aors.iter().flat_map(numbers).collect();
+        let websockets = |(name, aor): (&Name, &Aor)| {
+            aor.bindings.iter().filter_map(|b| Some((websocket(&b.flow)?, name.clone()))).collect::<Vec<_>>()
+        };
+        self.websockets = self.aors.iter().flat_map(websockets).collect();
     }
 
     /// The place of a binding's timer.
@@ -88,11 +96,26 @@ impl Registrar {
         aor.bindings.iter_mut().find(|binding| binding.number == number).map(|binding| &mut binding.timer)
     }
 
+    /// Tells the stack the flow of each contact.
+    pub fn name_flows(&self, stack: &mut Stack) {
+        let bindings = self.aors.values().flat_map(|aor| &aor.bindings);
+        stack.registered = bindings.map(|binding| (binding.key.clone(), binding.flow)).collect();
+    }
+
     /// No connection of the old process is one of this.
-    pub fn restarted(&mut self) {
+    pub fn restarted(&mut self, stack: &mut Stack) {
         for binding in self.aors.values_mut().flat_map(|aor| &mut aor.bindings) {
             binding.flow.connection = None;
         }
+        self.websockets.clear();
+        self.name_flows(stack);
+    }
+
+    /// Who registered by a websocket can be reached by no other way: with it the contact ends (RFC 7118 5.3).
+    pub fn closed(&mut self, stack: &mut Stack, connection: ConnectionId) {
+        let Some(name) = self.websockets.remove(&connection) else { return };
+        self.drop_bindings(stack, &name, |binding| websocket(&binding.flow) == Some(connection));
+        self.tell(stack, &name);
     }
 
     /// Contacts of all accounts.
@@ -264,7 +287,12 @@ impl Registrar {
         if aor.bindings.len() >= CONTACTS_MAX {
             let mut oldest = aor.bindings.remove(0);
             stack.timers.cancel(&mut oldest.timer);
+            stack.registered.remove(&oldest.key);
             self.owners.remove(&oldest.number);
+        }
+        stack.registered.insert(contact.key.clone(), flow);
+        if let Some(connection) = websocket(&flow) {
+            self.websockets.insert(connection, name.clone());
         }
         aor.bindings.push(Binding {
             number,
@@ -298,6 +326,9 @@ impl Registrar {
         let Some(aor) = self.aors.get_mut(name) else { return };
         for binding in aor.bindings.iter_mut().filter(|binding| gone(binding)) {
             stack.timers.cancel(&mut binding.timer);
+            if stack.registered.get(&binding.key) == Some(&binding.flow) {
+                stack.registered.remove(&binding.key);
+            }
             self.owners.remove(&binding.number);
         }
         aor.bindings.retain(|binding| !gone(binding));
@@ -316,6 +347,10 @@ impl Registrar {
 
 const RETRY_AFTER_S: u64 = 30;
 
+fn websocket(flow: &Flow) -> Option<ConnectionId> {
+    flow.connection.filter(|_| matches!(flow.transport, Transport::Ws | Transport::Wss))
+}
+
 fn touched_by(wanted: &Option<Vec<Wanted>>) -> impl Fn(&Binding) -> bool + '_ {
     move |binding| match wanted {
         Some(contacts) => contacts.iter().any(|contact| contact.key == binding.key),
@@ -325,12 +360,14 @@ fn touched_by(wanted: &Option<Vec<Wanted>>) -> impl Fn(&Binding) -> bool + '_ {
 
 /// The stream that a phone registered by while it is open, else its contact's address, else where it last was.
 fn live_flow(stack: &Stack, binding: &Binding) -> Flow {
-    if binding.flow.transport == crate::Transport::Udp || stack.is_open(&binding.flow) {
+    if binding.flow.transport == Transport::Udp || stack.is_open(&binding.flow) {
         return binding.flow;
     }
     let address = crate::wire::Uri::parse(&binding.uri).ok().and_then(|uri| uri.address());
-    let reopened =
-        address.and_then(|(transport, remote)| stack.flow_to(transport.unwrap_or(binding.flow.transport), remote));
+    let reopened = address.and_then(|(transport, remote)| {
+        let transport = transport.filter(|_| binding.flow.transport != Transport::Wss);
+        stack.flow_to(transport.unwrap_or(binding.flow.transport), remote)
+    });
     reopened.unwrap_or(Flow { connection: None, ..binding.flow })
 }
 

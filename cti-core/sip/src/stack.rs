@@ -1,7 +1,7 @@
 //! What every usage stands on: the two transaction tables, the timers, and the queues out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
@@ -12,8 +12,8 @@ use crate::timer::{TimerKey, Timers};
 use crate::transaction::{
     Client, ClientKind, Deadlines, Fired, Letter, Received, Repeated, Server, ServerKind, ServerState,
 };
-use crate::wire::{Message, Via, canonical};
-use crate::{ConnectionId, EndpointConfig, Event, Flow, RegistrationId, SessionId, Transmit, Transport};
+use crate::wire::{Message, Uri, Via, canonical};
+use crate::{ConnectionId, EndpointConfig, Event, Flow, RegistrationId, SessionId, Target, Transmit, Transport};
 
 /// A client transaction of ours; its branch carries it, so an answer finds it without a search by text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -136,6 +136,12 @@ pub struct Stack {
     #[serde(skip)]
     merged_keys: BTreeMap<String, ServerId>,
     open: BTreeSet<ConnectionId>,
+    /// Peers that did not take a request by TCP, at most [`NO_TCP_MAX`].
+    #[serde(default)]
+    no_tcp: BTreeSet<SocketAddr>,
+    /// By which flow whoever has a contact (`Uri::key`) registered it. The registrar's, and made anew from it.
+    #[serde(skip)]
+    pub registered: BTreeMap<String, Flow>,
     counter: u64,
     /// Seeds the tags of stateless answers.
     tag_key: u64,
@@ -156,6 +162,8 @@ impl Stack {
             server_keys: BTreeMap::new(),
             merged_keys: BTreeMap::new(),
             open: BTreeSet::new(),
+            no_tcp: BTreeSet::new(),
+            registered: BTreeMap::new(),
             counter: 0,
             tag_key,
         }
@@ -260,29 +268,38 @@ impl Stack {
         flow.connection.is_some_and(|connection| self.open.contains(&connection))
     }
 
+    /// Where a stream is gone: the one by which the same contact registered since, from the same address.
+    pub fn registered_again(&self, contact: &str, gone: &Flow) -> Option<Flow> {
+        let key = Uri::parse(contact).ok()?.key();
+        let same = |flow: &&Flow| flow.transport == gone.transport && flow.remote.ip() == gone.remote.ip();
+        self.registered.get(&key).filter(same).filter(|flow| self.is_open(flow)).copied()
+    }
+
     /// What stands for us in Via and Contact on a flow.
     pub fn host(&self, flow: &Flow) -> SocketAddr {
-        let local = flow.local;
-        let ip = match self.config.advertised {
+        let (local, remote) = (canonical(flow.local.ip()), canonical(flow.remote.ip()));
+        let advertised = self.config.advertised.filter(|ip| ip.is_ipv4() == remote.is_ipv4());
+        let ip = match advertised {
             Some(advertised) => advertised,
+            None if !local.is_unspecified() => local,
             // A wildcard socket is reached by a peer on this machine at the address that it came from itself.
-            None if local.ip().is_unspecified() && canonical(flow.remote.ip()).is_loopback() => {
-                canonical(flow.remote.ip())
-            }
-            None if local.ip().is_unspecified() => self.config.local_ip,
-            None => canonical(local.ip()),
+            None if remote.is_loopback() => remote,
+            None => self.config.local_ip6.filter(|_| remote.is_ipv6()).map_or(self.config.local_ip, IpAddr::V6),
         };
-        let port = match flow.transport {
-            Transport::Udp => local.port(),
-            Transport::Tcp | Transport::Tls | Transport::Ws => {
+        SocketAddr::new(ip, self.port(flow))
+    }
+
+    fn port(&self, flow: &Flow) -> u16 {
+        match flow.transport {
+            Transport::Udp => flow.local.port(),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
                 let same = |(transport, _): &&(Transport, SocketAddr)| *transport == flow.transport;
-                let here = |(_, listener): &&(Transport, SocketAddr)| *listener == local;
+                let here = |(_, listener): &&(Transport, SocketAddr)| *listener == flow.local;
                 let listeners = &self.config.listeners;
                 let found = listeners.iter().filter(same).find(here).or_else(|| listeners.iter().find(same));
-                found.map_or(local.port(), |(_, listener)| listener.port())
+                found.map_or(flow.local.port(), |(_, listener)| listener.port())
             }
-        };
-        SocketAddr::new(ip, port)
+        }
     }
 
     /// Contact's value; the user part for a phone that registers.
@@ -293,7 +310,7 @@ impl Stack {
             Transport::Udp => "",
             Transport::Tcp => ";transport=tcp",
             Transport::Tls => ";transport=tls",
-            Transport::Ws => ";transport=ws",
+            Transport::Ws | Transport::Wss => ";transport=ws",
         };
         format!("<sip:{}{at}{host}{transport}>", crate::wire::escape_user(user))
     }
@@ -301,14 +318,34 @@ impl Stack {
     /// A flow to an address by a listener of its transport and family.
     pub fn flow_to(&self, transport: Transport, remote: SocketAddr) -> Option<Flow> {
         let of = |(kind, _): &&(Transport, SocketAddr)| *kind == transport;
-        let family =
-            |(_, local): &&(Transport, SocketAddr)| local.is_ipv4() == remote.is_ipv4() || local.ip().is_unspecified();
+        let remote = SocketAddr::new(canonical(remote.ip()), remote.port());
+        let family = |(_, local): &&(Transport, SocketAddr)| canonical(local.ip()).is_ipv4() == remote.is_ipv4();
         let (_, listener) = self.config.listeners.iter().filter(of).find(family)?;
         let local = match transport {
             Transport::Udp => *listener,
-            Transport::Tcp | Transport::Tls | Transport::Ws => SocketAddr::new(listener.ip(), 0),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => SocketAddr::new(listener.ip(), 0),
         };
         Some(Flow { transport, local, remote, connection: None })
+    }
+
+    /// The way of a request that is too long for a datagram (RFC 3261 18.1.1): TCP, where nobody said UDP, the peer is
+    /// not one behind an address translator, and did not refuse it before.
+    pub fn tcp_instead(&self, target: &Target) -> Option<Flow> {
+        let remote = target.flow.remote;
+        if target.flow.transport != Transport::Udp || self.no_tcp.contains(&remote) {
+            return None;
+        }
+        let (transport, address) = Uri::parse(&target.uri).ok()?.address()?;
+        let open = transport.is_none() && address == remote;
+        open.then(|| self.flow_to(Transport::Tcp, remote)).flatten()
+    }
+
+    /// Forgets all of them where they become too many: they are asked once more then.
+    pub fn takes_no_tcp(&mut self, remote: SocketAddr) {
+        if self.no_tcp.len() >= NO_TCP_MAX {
+            self.no_tcp.clear();
+        }
+        self.no_tcp.insert(remote);
     }
 
     // Client transactions.
@@ -326,6 +363,7 @@ impl Stack {
             Transport::Tcp => "TCP",
             Transport::Tls => "TLS",
             Transport::Ws => "WS",
+            Transport::Wss => "WSS",
         };
         format!("SIP/2.0/{transport} {};rport;branch={BRANCH_COOKIE}{:x}.{cookie:08x}", self.host(flow), id.0)
     }
@@ -605,6 +643,8 @@ impl Stack {
         format!("{hash:016x}")
     }
 }
+
+const NO_TCP_MAX: usize = 1_024;
 
 /// RFC 3261 8.1.1.7.
 const BRANCH_COOKIE: &str = "z9hG4bK";

@@ -55,7 +55,11 @@ pub fn check(file: &Path) -> Result<Kind, Problems> {
     let table: toml::Table = text.parse().map_err(|error| Problem::of_toml(file, &text, &error))?;
     let kind = Kind::of(&table);
     match kind {
-        Kind::Node => NodeConfig::parse(file, &text).map(drop)?,
+        Kind::Node => {
+            if let Some(fault) = NodeConfig::parse(file, &text)?.fault() {
+                return Err(Problem::of_file(file, fault).into());
+            }
+        }
         Kind::Tenant => TenantFile::load(file).map(drop)?,
         Kind::Ivr => check_script(file, &text)?,
         Kind::Load => super::load(file, None).map(drop)?,

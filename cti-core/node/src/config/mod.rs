@@ -47,7 +47,10 @@ impl Setup {
         NodeConfig::parse(name, &text)?;
         let table: toml::Table = text.parse().map_err(|error| Problem::of_toml(name, &text, &error))?;
         let table = environment::overlay(table, variables).map_err(|message| Problem::of_file(name, message))?;
-        let config = table.try_into().map_err(|error| Problem::of_file(name, format!("{error}")))?;
+        let config: NodeConfig = table.try_into().map_err(|error| Problem::of_file(name, format!("{error}")))?;
+        if let Some(fault) = config.fault() {
+            return Err(Problem::of_file(name, fault).into());
+        }
         Ok(Self { config, data: data.to_owned() })
     }
 
@@ -98,6 +101,20 @@ mod tests {
         let moved = [("ZONGJI_RECORDINGS__STORE".to_owned(), "file:/r".to_owned())];
         let setup = Setup::load_with(None, Path::new("/d"), moved).expect("one variable");
         assert_eq!(setup.recordings(), Path::new("/r"));
+    }
+
+    #[test]
+    fn listening_over_tls_needs_a_certificate_from_wherever() {
+        let check = |variables: &[(&str, &str)], expect: Option<&str>| {
+            let variables = variables.iter().map(|(name, value)| (format!("ZONGJI_SIP__{name}"), (*value).to_owned()));
+            let error = Setup::load_with(None, Path::new("/d"), variables).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), expect.is_some(), "{error:?}");
+            assert!(error.unwrap_or_default().contains(expect.unwrap_or_default()), "{expect:?}");
+        };
+        check(&[("TLS", "0.0.0.0:5061")], Some("[sip] tls is listened on with a certificate: set `tls_cert`"));
+        check(&[("WSS", "0.0.0.0:5063"), ("TLS_CERT", "/c")], Some("set `tls_key`"));
+        check(&[("TLS", "[::]:5061"), ("TLS_CERT", "/c"), ("TLS_KEY", "/k")], None);
+        check(&[("WS", "0.0.0.0:5062")], None);
     }
 
     #[test]

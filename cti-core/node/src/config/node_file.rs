@@ -51,10 +51,18 @@ pub struct SipSection {
     pub udp: Vec<SocketAddr>,
     #[serde(deserialize_with = "addresses")]
     pub tcp: Vec<SocketAddr>,
-    #[serde(deserialize_with = "no_listeners")]
+    #[serde(deserialize_with = "addresses")]
     pub tls: Vec<SocketAddr>,
-    #[serde(deserialize_with = "no_listeners")]
+    /// SIP over websocket (RFC 7118), and the same over TLS.
+    #[serde(deserialize_with = "addresses")]
     pub ws: Vec<SocketAddr>,
+    #[serde(deserialize_with = "addresses")]
+    pub wss: Vec<SocketAddr>,
+    /// PEM files of what `tls` and `wss` show: the certificate with those between it and its root, and its key.
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of the roots that peers we connect to over TLS must be certified by. Without it we connect to none.
+    pub tls_ca: Option<PathBuf>,
     /// What stands in Via and Contact instead of the socket's own address.
     pub advertised: Option<IpAddr>,
     pub digest: Digest,
@@ -142,6 +150,17 @@ pub enum LogFormat {
 pub struct PortRange(pub RangeInclusive<u16>);
 
 impl NodeConfig {
+    /// What no key alone can tell: keys that need each other.
+    pub fn fault(&self) -> Option<String> {
+        let secure = [("tls", &self.sip.tls), ("wss", &self.sip.wss)].into_iter().find(|(_, list)| !list.is_empty());
+        let missing = match (&self.sip.tls_cert, &self.sip.tls_key) {
+            (None, _) => "tls_cert",
+            (Some(_), None) => "tls_key",
+            (Some(_), Some(_)) => return None,
+        };
+        secure.map(|(name, _)| format!("[sip] {name} is listened on with a certificate: set `{missing}` in [sip]"))
+    }
+
     /// Reads the text of a file; `file` is for the messages.
     pub fn parse(file: &Path, text: &str) -> Result<Self, Problems> {
         toml::from_str(text).map_err(|error| Problem::of_toml(file, text, &error).into())
@@ -168,6 +187,10 @@ impl Default for SipSection {
             tcp: vec![everywhere],
             tls: Vec::new(),
             ws: Vec::new(),
+            wss: Vec::new(),
+            tls_cert: None,
+            tls_key: None,
+            tls_ca: None,
             advertised: None,
             digest: Digest::Md5,
         }
@@ -235,14 +258,6 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAdd
     texts.iter().map(|text| parse_address(text)).collect()
 }
 
-fn no_listeners<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
-    let listeners = addresses(deserializer)?;
-    if listeners.is_empty() {
-        return Ok(listeners);
-    }
-    Err(D::Error::custom("this version speaks SIP over UDP and TCP only: leave the list empty"))
-}
-
 fn no_tls_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
     String::deserialize(deserializer)?;
     Err(D::Error::custom("this version serves plain HTTP only: remove the key and put a TLS proxy in front"))
@@ -305,8 +320,12 @@ listen = "127.0.0.1:9000"
 [sip]
 udp = ["127.0.0.1:5070"]
 tcp = []
-tls = []
-ws = []
+tls = ["127.0.0.1:5071", "[::1]:5071"]
+ws = ["127.0.0.1:5072"]
+wss = ["127.0.0.1:5073"]
+tls_cert = "/etc/z/cert.pem"
+tls_key = "/etc/z/key.pem"
+tls_ca = "/etc/z/ca.pem"
 advertised = "203.0.113.5"
 digest = "sha-256"
 [media]
@@ -329,6 +348,8 @@ format = "json"
         )
         .expect("a whole file");
         assert_eq!(config.sip.digest, Digest::Sha256);
+        assert_eq!((config.sip.tls.len(), config.sip.ws[0].port(), config.sip.wss[0].port()), (2, 5072, 5073));
+        assert_eq!(config.sip.tls_cert, Some("/etc/z/cert.pem".into()));
         assert_eq!(config.media.rtp_ports, PortRange(30_000..=30_099));
         assert_eq!(config.recordings.store, Some("/srv/rec".into()));
         assert_eq!(config.journal.durability, Durability::Power);
@@ -346,7 +367,7 @@ format = "json"
         check("[htp]\n", "z.toml:1:2: unknown key `htp`; the nearest known key is `http`");
         check("[http]\nlisten = \"8080\"", "z.toml:2:10: `8080` is no address with a port");
         check("[http]\ntls_cert = \"c.pem\"", "2:12: this version serves plain HTTP only");
-        check("[sip]\ntls = [\"0.0.0.0:5061\"]", "2:7: this version speaks SIP over UDP and TCP only");
+        check("[sip]\nwss = [\"0.0.0.0\"]", "2:7: `0.0.0.0` is no address with a port");
         check("[sip]\nudp = \"0.0.0.0:5061\"", "2:7: invalid type: string");
         check("[sip]\ndigest = \"md6\"", "unknown choice `md6`; the nearest is `md5`");
         check("[media]\nrtp_ports = \"20001-20100\"", "no range of ports");

@@ -1,10 +1,12 @@
 //! SIP's sockets: datagrams and streams in and out.
 
 pub mod inbox;
-pub mod tcp;
+pub mod streams;
+pub mod tls;
 pub mod udp;
+mod websocket;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 /// The address of this machine that a peer elsewhere would see: what the route to the world leaves from. No packet is
 /// sent. Loopback where there is no route.
@@ -16,6 +18,18 @@ pub fn outward_ip() -> IpAddr {
         socket.local_addr()
     });
     found.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |address| address.ip())
+}
+
+/// The same of IPv6: `None` where there is no route.
+pub fn outward_ip6() -> Option<Ipv6Addr> {
+    /// A documentation address of RFC 3849.
+    const ELSEWHERE: (Ipv6Addr, u16) = (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9);
+    let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).ok()?;
+    socket.connect(ELSEWHERE).ok()?;
+    match socket.local_addr().ok()?.ip() {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    }
 }
 
 /// The address that stands in messages: the first listener's own, or where that is a wildcard this machine's.

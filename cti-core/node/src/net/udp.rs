@@ -31,6 +31,10 @@ pub fn bind(listen: SocketAddr) -> io::Result<Bound> {
     socket.set_nonblocking(true)?;
     // The kernel caps what it grants; a smaller buffer is no error.
     let _granted = (socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES), socket.set_send_buffer_size(SOCKET_BUFFER_BYTES));
+    if listen.is_ipv6() {
+        // IPv4 is a listener of its own.
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&listen.into())?;
     let socket: std::net::UdpSocket = socket.into();
     let local = socket.local_addr()?;

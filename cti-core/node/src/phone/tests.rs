@@ -247,6 +247,7 @@ impl Peer {
             listeners: vec![(Transport::Udp, address)],
             advertised: None,
             local_ip: address.ip(),
+            local_ip6: None,
             digest: DigestPolicy::Both,
             realm: "zongji".into(),
             user_agent: "peer".into(),

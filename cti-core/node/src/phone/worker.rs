@@ -401,7 +401,9 @@ fn open_line(config: LineConfig, rng: &mut Rng) -> io::Result<LineState> {
             let address = listener.local_addr()?;
             (LineSocket::Tcp(listener), address)
         }
-        Transport::Tls | Transport::Ws => return Err(io::Error::other("a phone's transport is udp or tcp")),
+        Transport::Tls | Transport::Ws | Transport::Wss => {
+            return Err(io::Error::other("a phone's transport is udp or tcp"));
+        }
     };
     let media_ip = if address.ip().is_unspecified() { outward_ip() } else { address.ip() };
     let mut seed = [0u8; 32];
@@ -411,6 +413,7 @@ fn open_line(config: LineConfig, rng: &mut Rng) -> io::Result<LineState> {
             listeners: vec![(config.transport, address)],
             advertised: None,
             local_ip: media_ip,
+            local_ip6: None,
             digest: DigestPolicy::Both,
             realm: "zongji".into(),
             user_agent: concat!("zongji-phone/", env!("CARGO_PKG_VERSION")).into(),

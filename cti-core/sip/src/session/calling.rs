@@ -1,16 +1,20 @@
 //! The side that calls: INVITE, its answers, CANCEL.
 
+use bytes::Bytes;
 use cti_base::Timestamp;
 use rsip::headers::Header;
 
 use super::{ALLOW, ALLOW_EVENTS, Ending, Hangup, Phase, Session, Sessions, timer};
 use crate::dialog::Dialog;
+use crate::endpoint::UNREACHABLE;
 use crate::stack::{ClientId, SessionTimer, Stack, User};
 use crate::timer::CANCEL_WAIT;
 use crate::transaction::ClientKind;
 use crate::wire::{Message, address, clean, is_token};
 use crate::{Event, Flow, InviteRequest, SessionId, Transmit, digest};
 
+/// RFC 3261 18.1.1: a request longer than this goes by TCP where the path's MTU is not known, bytes.
+pub const DATAGRAM_LEN_MAX: usize = 1_300;
 /// Challenges answered for one request: the first, and one more where only the nonce was stale.
 pub const AUTH_TRIES_MAX: u8 = 2;
 
@@ -103,8 +107,20 @@ impl Sessions {
     }
 
     /// Timer B, or a stream that could not be used.
-    pub fn invite_failed(&mut self, stack: &mut Stack, id: SessionId, code: u16) {
-        let Some(session) = self.all.get(&id).filter(|session| session.phase == Phase::Calling) else { return };
+    pub fn invite_failed(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, code: u16) {
+        let calling = |session: &&mut Session| session.phase == Phase::Calling;
+        let Some(session) = self.all.get_mut(&id).filter(calling) else { return };
+        // RFC 3261 18.1.1: a peer that takes no TCP gets it as a datagram after all.
+        if code == UNREACHABLE
+            && session.hangup.is_none()
+            && let Some(flow) = session.datagrams.take()
+        {
+            stack.takes_no_tcp(flow.remote);
+            session.dialog.flow = flow;
+            session.dialog.bump();
+            session.send_invite(stack, now, None);
+            return;
+        }
         let code = if session.hangup.is_some() { 487 } else { code };
         self.fail(stack, id, code, crate::wire::reason(code));
     }
@@ -123,10 +139,32 @@ impl Session {
         let client = stack.begin();
         let flow = request.target.flow;
         let flow = Flow { connection: flow.connection.filter(|_| stack.is_open(&flow)), ..flow };
+        let mut bytes = self.invite_text(stack, flow, client, request, &authorization);
+        let mut by = flow;
+        if bytes.len() > DATAGRAM_LEN_MAX
+            && let Some(tcp) = stack.tcp_instead(&request.target)
+        {
+            bytes = self.invite_text(stack, tcp, client, request, &authorization);
+            self.datagrams = Some(flow);
+            self.dialog.flow = tcp;
+            by = tcp;
+        }
+        self.invite = Some(client.0);
+        stack.start_client(now, client, ClientKind::Invite, by, bytes, User::Invite(self.id));
+    }
+
+    fn invite_text(
+        &self,
+        stack: &Stack,
+        flow: Flow,
+        client: (ClientId, u32),
+        request: &InviteRequest,
+        authorization: &Option<(&'static str, String)>,
+    ) -> Bytes {
         let mut out = self.dialog.request_by(stack, flow, "INVITE", self.dialog.local_cseq, client);
         out.line("Contact", &stack.contact(&flow, "")).line("Allow", ALLOW).line("Allow-Events", ALLOW_EVENTS);
         out.line("User-Agent", &stack.config.user_agent);
-        if let Some((name, value)) = &authorization {
+        if let Some((name, value)) = authorization {
             out.line(name, value);
         }
         for (name, value) in &request.headers {
@@ -135,9 +173,7 @@ impl Session {
                 out.line(name, &clean(value));
             }
         }
-        let bytes = out.sdp(Some(&request.offer));
-        self.invite = Some(client.0);
-        stack.start_client(now, client, ClientKind::Invite, flow, bytes, User::Invite(self.id));
+        out.sdp(Some(&request.offer))
     }
 
     /// The header that answers a challenge, while there are credentials and tries left.

@@ -106,6 +106,9 @@ pub struct Session {
     invite: Option<ClientId>,
     #[serde(default, skip_serializing_if = "is_default")]
     auth_tries: u8,
+    /// Our INVITE was too long for a datagram and went by TCP: where it goes should the peer not take it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    datagrams: Option<Flow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     credentials: Option<(String, String)>,
     /// A provisional answer came, so CANCEL may go (RFC 3261 9.1).
@@ -226,6 +229,7 @@ impl Sessions {
             request: None,
             invite: None,
             auth_tries: 0,
+            datagrams: None,
             credentials: None,
             provisional: false,
             hangup: None,

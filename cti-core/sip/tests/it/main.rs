@@ -8,3 +8,4 @@ mod register;
 mod restart;
 mod strangers;
 mod torture;
+mod transports;

@@ -42,6 +42,7 @@ pub fn config(address: SocketAddr) -> EndpointConfig {
         listeners: vec![(Transport::Udp, address), (Transport::Tcp, address)],
         advertised: None,
         local_ip: address.ip(),
+        local_ip6: None,
         digest: DigestPolicy::Md5,
         realm: "zongji".into(),
         user_agent: "Zongji".into(),

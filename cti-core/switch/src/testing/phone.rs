@@ -95,6 +95,7 @@ impl Phone {
             listeners: vec![(Transport::Udp, address)],
             advertised: None,
             local_ip: address.ip(),
+            local_ip6: None,
             digest: DigestPolicy::Md5,
             realm: "phone".into(),
             user_agent: "scripted phone".into(),

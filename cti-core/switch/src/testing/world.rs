@@ -138,6 +138,7 @@ impl World {
             listeners: vec![(Transport::Udp, address)],
             advertised: None,
             local_ip: address.ip(),
+            local_ip6: None,
             digest: DigestPolicy::Md5,
             realm: "zongji".into(),
             user_agent: "Zongji".into(),
