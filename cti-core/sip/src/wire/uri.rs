@@ -116,8 +116,11 @@ impl Uri {
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, with white space around the colon (RFC 3261 25.1 COLON in Via).
 pub fn host_port_of(text: &str) -> Option<(String, Option<u16>)> {
     let text = text.trim();
+    let colons_mended;
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']')?;
+        colons_mended = without_third_colon(host);
+        let host = colons_mended.as_deref().unwrap_or(host);
         host.parse::<std::net::Ipv6Addr>().ok()?;
         let rest = rest.trim();
         match rest.strip_prefix(':') {
@@ -147,6 +150,13 @@ pub fn host_port_of(text: &str) -> Option<(String, Option<u16>)> {
 }
 
 const HOST_LEN_MAX: usize = 255;
+
+/// RFC 5118 4.10: the grammar of RFC 3261 let a third colon stand before an embedded IPv4 address, which must be tolerated.
+fn without_third_colon(host: &str) -> Option<String> {
+    let (head, tail) = host.split_once(":::")?;
+    tail.parse::<std::net::Ipv4Addr>().ok()?;
+    Some(format!("{head}::{tail}"))
+}
 
 /// A `;`-separated parameter's value, unquoted at its ends; `Some("")` for one without.
 pub fn param<'a>(params: &'a str, name: &str) -> Option<&'a str> {
