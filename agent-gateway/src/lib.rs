@@ -14,6 +14,7 @@
 mod api;
 mod assets;
 pub mod auth;
+mod bans;
 mod headers;
 mod hub;
 mod listen;
@@ -37,6 +38,7 @@ use cti_switch::live::{Alarm, Live};
 use tokio::sync::mpsc;
 use zongji_sql::Store;
 
+pub use bans::{Ban, Bans};
 pub use hub::{Hub, LiveWatch, Observers, View};
 pub use listen::serve;
 pub use problem::Problem;
@@ -58,6 +60,8 @@ pub struct GatewayConfig {
     /// Whether the node can take calls: `/readyz`.
     pub ready: Arc<AtomicBool>,
     pub observers: Observers,
+    /// Who is kept out at the edge of SIP.
+    pub bans: Bans,
 }
 
 /// What every handler sees.
@@ -67,6 +71,7 @@ pub(crate) struct App {
     auth: auth::Auth,
     recordings_root: PathBuf,
     ready: Arc<AtomicBool>,
+    bans: Bans,
 }
 
 impl App {
@@ -96,6 +101,7 @@ pub fn build(config: GatewayConfig) -> (Hub, Router) {
         auth: auth::Auth::new(config.tls),
         recordings_root: config.recordings_root,
         ready: config.ready,
+        bans: config.bans,
     });
     tokio::spawn(sweep(Arc::downgrade(&app), zongji_sql::now()));
     let router = Router::new()

@@ -9,6 +9,7 @@ mod callbacks;
 mod crash;
 mod desk;
 mod full_disk;
+mod guard;
 mod outage;
 mod packets;
 mod registered;

@@ -162,6 +162,7 @@ impl Ua {
                 | Event::Reanswered { .. }
                 | Event::InfoDigit { .. }
                 | Event::Registered { .. }
+                | Event::Unauthorized { .. }
                 | Event::Rejected { .. } => {}
             }
         }

@@ -11,6 +11,8 @@ pub mod readyz;
 
 mod agents_list;
 mod audit_list;
+mod ban_lift;
+mod bans_list;
 mod call_get;
 mod call_peaks;
 mod call_recording;
@@ -138,6 +140,8 @@ endpoints![
     user_create,
     user_update,
     audit_list,
+    bans_list,
+    ban_lift,
     tenants_list,
     openapi,
 ];

@@ -1,6 +1,7 @@
 //! The gateway as its users meet it: real HTTP and websockets over loopback, real SQLite, and a task on the other end of the
 //! switch's inbox.
 
+mod bans;
 mod callbacks;
 mod engine;
 mod fold;

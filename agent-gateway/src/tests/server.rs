@@ -23,7 +23,7 @@ use zongji_sql::Store;
 use zongji_sql::sessions::TokenHash;
 use zongji_sql::users::UserPut;
 
-use crate::{GatewayConfig, Hub, Observers};
+use crate::{Ban, Bans, GatewayConfig, Hub, Observers};
 
 pub const PASSWORD: &str = "correct horse";
 /// How long anything that must happen may take.
@@ -82,6 +82,7 @@ impl Server {
             tls,
             ready: ready.clone(),
             observers,
+            bans: Bans { list: Arc::new(|| vec![one_ban()]), lift: Arc::new(|id| id == "7") },
         });
         // A switch that has published knows its agents: these are none of them unless a test publishes them.
         live.send_replace(Arc::default());
@@ -327,4 +328,8 @@ pub fn doc(tenant: &str) -> TenantDoc {
         ],
     });
     serde_json::from_value(doc).expect("a tenant's file")
+}
+
+fn one_ban() -> Ban {
+    Ban { id: "7".into(), source: "192.0.2.1".into(), user: Some("1001".into()), failures: 5, since_ms: 1, until_ms: 2 }
 }

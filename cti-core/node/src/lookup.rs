@@ -124,6 +124,7 @@ impl LookUps {
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
+    use crate::net::guard::Guard;
     use crate::net::inbox::{Outlet, inbox};
     use cti_base::{Rng, Timestamp};
     use zongji_sql::customers;
@@ -148,7 +149,7 @@ mod tests {
         .expect("a customer");
         let now = Timestamp::from_millis(1_800_000_000_000);
         customers::create(&store, &tenant, country, &new, now).await.expect("made");
-        let (inbox, outlet) = inbox(Metrics::new().expect("names are valid"));
+        let (inbox, outlet) = inbox(Metrics::new().expect("names are valid"), Guard::default());
         let lookups = LookUps::new(store, inbox);
         lookups.declare(tenant, country);
         Bench { dir, lookups, outlet, calls: 0 }

@@ -69,6 +69,8 @@ pub struct Metrics {
     sip_in: Arc<[IntCounter]>,
     sip_out: Arc<[IntCounter]>,
     pub sip_rejected_total: IntCounterVec,
+    /// Who is kept out for wrong SIP credentials.
+    pub sip_bans: IntGauge,
     pub journal_lag_seconds: Gauge,
     journal: Arc<JournalMetrics>,
     pub records_away_seconds: Gauge,
@@ -179,6 +181,10 @@ impl Metrics {
                 "zongji_sip_rejected_total",
                 "SIP messages and calls refused before they became anything, by reason",
                 &["reason"],
+            )?,
+            sip_bans: registered(
+                &registry,
+                IntGauge::new("zongji_sip_bans", "Users and sources kept out for wrong SIP credentials")?,
             )?,
             journal_lag_seconds: registered(
                 &registry,

@@ -32,6 +32,7 @@ use crate::journal::take_up::{could_take_up, take_up};
 use crate::journal::{self, Journal};
 use crate::lookup::LookUps;
 use crate::metrics::{self, LiveWatch, Metrics};
+use crate::net::guard::Guard;
 use crate::net::inbox::{Inbox, Pause, inbox};
 use crate::net::streams::Streams;
 use crate::net::tls::Tls;
@@ -139,7 +140,8 @@ impl Server {
         phases.done("bind");
 
         let metrics = Metrics::new()?;
-        let (inbox, outlet) = inbox(metrics.clone());
+        let guard = Guard::default();
+        let (inbox, outlet) = inbox(metrics.clone(), guard.clone());
         let stop = CancellationToken::new();
         let (of_sound, sounds_inbox) = (setup.clone(), inbox.clone());
         let sound = tokio::task::spawn_blocking(move || wiring::start_sound(&of_sound, &sounds_inbox));
@@ -172,10 +174,12 @@ impl Server {
             tls: false,
             ready: ready.clone(),
             observers: wiring::observers(&metrics),
+            bans: wiring::bans(&guard),
         });
         let lookups = LookUps::new(store.clone(), inbox.clone());
         for (id, tenant) in &known {
             lookups.declare(id.clone(), tenant.country);
+            guard.set_trunks(id.clone(), tenant.trunk_addresses());
         }
         let tls = sockets.tls;
         let streams = Streams::new(inbox.clone(), tls.clone(), stop.clone());
@@ -184,7 +188,13 @@ impl Server {
         // Bound before the records are read: what is applied from here on comes by the socket.
         let path = setup.control_socket();
         let control = control::bind(&path).with_context(|| format!("{} can not be made", path.display()))?;
-        let records = Records { store: store.clone(), inbox: inbox.clone(), lookups: lookups.clone(), first_password };
+        let records = Records {
+            store: store.clone(),
+            inbox: inbox.clone(),
+            lookups: lookups.clone(),
+            guard: guard.clone(),
+            first_password,
+        };
         // Nobody is known yet: before the switch takes its first input and anyone can connect, or a call or a desk that
         // came first would be nobody's.
         if known.is_empty() {
@@ -192,7 +202,14 @@ impl Server {
             phases.done("records");
         }
 
-        let hands = Hands { streams: streams.clone(), media, hub: hub.clone(), lookups, metrics: metrics.clone() };
+        let hands = Hands {
+            streams: streams.clone(),
+            guard: guard.clone(),
+            media,
+            hub: hub.clone(),
+            lookups,
+            metrics: metrics.clone(),
+        };
         let sip = sockets.listeners.iter().map(|(_, address)| *address).collect();
         let published = Published { live: live_in, idle: idle_in };
         let ways = Ways { sockets: sockets.udp, inbox: inbox.clone(), outlet };
@@ -212,7 +229,7 @@ impl Server {
             tasks.spawn(tls.clone().watch(stop.clone()));
         }
         let (http, metrics_listen) = (sockets.http.local_addr()?, sockets.metrics.local_addr()?);
-        let refresh = wiring::refresher(media_counters, &recorder, progress, store.clone());
+        let refresh = wiring::refresher(media_counters, &recorder, progress, store.clone(), guard);
         let scraped = metrics::serve(sockets.metrics, metrics.clone(), live.clone(), refresh);
         tasks.spawn(async move { end_logged("the metrics", scraped.await) });
         let served = agent_gateway::serve(sockets.http, router, stop.clone().cancelled_owned());

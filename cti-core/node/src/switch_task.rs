@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use agent_gateway::Hub;
 use cti_base::TenantId;
 use cti_media::MediaEvent;
+use cti_sip::wire::is_registered;
 use cti_sip::{Transmit, Transport};
 use cti_switch::desk::Direction;
 use cti_switch::live::Live;
@@ -26,6 +27,7 @@ use crate::journal::hold::Hold;
 use crate::lookup::LookUps;
 use crate::media_worker::MediaWorkers;
 use crate::metrics::Metrics;
+use crate::net::guard::Guard;
 use crate::net::inbox::{Inbox, Outlet, Pause};
 use crate::net::streams::Streams;
 use crate::net::udp::{Bound, Udp};
@@ -44,6 +46,7 @@ const TURN_INPUTS_MAX: usize = 64;
 /// Whoever carries out an effect that is not the switch's own.
 pub struct Hands {
     pub streams: Streams,
+    pub guard: Guard,
     pub media: MediaWorkers,
     pub hub: Hub,
     pub lookups: LookUps,
@@ -318,6 +321,9 @@ impl Task {
     fn send(&mut self, transmit: Transmit) {
         self.hands.metrics.sip_message(false, &transmit.bytes);
         let flow = transmit.flow;
+        if is_registered(&transmit.bytes) {
+            self.hands.guard.registered(flow.remote.ip());
+        }
         match flow.transport {
             Transport::Udp => {
                 let family = |udp: &&Udp| udp.local().is_ipv4() == flow.remote.is_ipv4();
@@ -345,6 +351,10 @@ impl Task {
                 }
             }
             Measure::SipRejected { reason } => metrics.sip_rejected_total.with_label_values(&[reason.as_str()]).inc(),
+            Measure::Unauthorized { user, source } => {
+                metrics.sip_rejected_total.with_label_values(&["unauthorized"]).inc();
+                self.hands.guard.failed(*source, user.expose());
+            }
             Measure::CallRejected { reason } => metrics.sip_rejected_total.with_label_values(&[*reason]).inc(),
         }
     }

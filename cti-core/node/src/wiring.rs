@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_gateway::Observers;
+use agent_gateway::{Bans, Observers};
 use anyhow::Context;
 use cti_base::{Country, E164};
 use cti_sip::{DigestPolicy, EndpointConfig, Transport};
@@ -18,6 +18,7 @@ use crate::config::{Digest, NodeConfig, REALM, Setup};
 use crate::journal::projector::Progress;
 use crate::media_worker::{MediaConfig, MediaCounters, MediaWorkers, PromptLibrary};
 use crate::metrics::{self, Metrics};
+use crate::net::guard::Guard;
 use crate::net::inbox::Inbox;
 use crate::net::tls::{Tls, TlsFiles};
 use crate::net::{local_ip, outward_ip, outward_ip6, streams, udp};
@@ -230,14 +231,27 @@ pub fn observers(metrics: &Metrics) -> Observers {
     }
 }
 
+/// The guard as the API asks it.
+pub fn bans(guard: &Guard) -> Bans {
+    let (of_list, of_lift) = (guard.clone(), guard.clone());
+    Bans { list: Arc::new(move || of_list.list()), lift: Arc::new(move |id| of_lift.lift(id)) }
+}
+
 /// Brings the figures that others count up to date when they are asked for.
-pub fn refresher(media: Arc<MediaCounters>, recorder: &Recorder, progress: Progress, store: Store) -> metrics::Refresh {
+pub fn refresher(
+    media: Arc<MediaCounters>,
+    recorder: &Recorder,
+    progress: Progress,
+    store: Store,
+    guard: Guard,
+) -> metrics::Refresh {
     let recordings = recorder.counters();
     Arc::new(move |metrics: &Metrics| {
         metrics.observe_media(media.packets_in(), media.packets_out(), media.lost());
         metrics.observe_recordings(&recordings);
         metrics.journal_lag_seconds.set(progress.lag_seconds(clock::now()));
         metrics.observe_journal(progress.journal());
+        metrics.sip_bans.set(i64::try_from(guard.list().len()).unwrap_or(i64::MAX));
         metrics.records_away_seconds.set(store.away().unwrap_or_default().as_secs_f64());
     })
 }

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use cti_base::Pii;
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,9 @@ pub enum Event {
     Registered { tenant: String, user: String, contacts: usize },
     /// The result of `register`: seconds until it ends, or the status that refused it.
     RegisterResult { registration: RegistrationId, result: Result<u32, u16> },
+    /// Credentials were shown and are wrong: not those of `user`, who may not even exist. A first REGISTER without any, and one
+    /// whose nonce is only too old, is none of these.
+    Unauthorized { user: Pii<String>, source: IpAddr },
     /// A message was refused or dropped before it became anything; to be counted.
     Rejected { reason: RejectReason },
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cti_base::Timestamp;
+use cti_base::{Pii, Timestamp};
 use rsip::headers::Header;
 use serde::{Deserialize, Serialize};
 
@@ -181,7 +181,8 @@ impl Registrar {
             (Verdict::Good, None) => self.challenge(stack, now, flow, request, false),
             (Verdict::Refused { stale }, _) => {
                 if !stale {
-                    stack.emit(Event::Rejected { reason: RejectReason::Unauthorized });
+                    let (user, source) = (Pii::new(credentials.username), flow.remote.ip().to_canonical());
+                    stack.emit(Event::Unauthorized { user, source });
                 }
                 self.challenge(stack, now, flow, request, stale);
             }

@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use cti_base::{AgentName, CallId, Pii, TenantId, Timestamp};
 use cti_media::MediaCommand;
 use cti_sip::{RejectReason, Transmit};
@@ -40,6 +42,8 @@ pub enum Measure {
     EstimateError { estimator: &'static str, seconds: f64, naive_s: f64 },
     /// `zongji_sip_rejected_total{reason}`.
     SipRejected { reason: RejectReason },
+    /// Wrong credentials from `source` for `user`, who may not exist: to be counted there.
+    Unauthorized { user: Pii<String>, source: IpAddr },
     /// An INVITE that no trunk or number explains; `reason` as in `zongji_sip_rejected_total`.
     CallRejected { reason: &'static str },
 }

@@ -321,6 +321,7 @@ impl Engine {
             Event::Registered { tenant, user, contacts } => self.registered(now, &tenant, &user, contacts),
             // This switch registers nowhere in this form of the tenant's file.
             Event::RegisterResult { registration: _, result: _ } => {}
+            Event::Unauthorized { user, source } => self.measures.push(Measure::Unauthorized { user, source }),
             Event::Rejected { reason } => self.measures.push(Measure::SipRejected { reason }),
         }
     }

@@ -1,6 +1,6 @@
 //! Whose call it is: the trunk by the address it came from, the number by what was dialled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use cti_base::{TenantId, did_key};
@@ -30,6 +30,14 @@ impl TrunkHost {
         }
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         Some(Self { ip: bare.parse().ok()?, port: None })
+    }
+}
+
+impl Tenant {
+    /// Where calls of its trunks come from.
+    pub fn trunk_addresses(&self) -> BTreeSet<IpAddr> {
+        let hosts = self.doc.trunk.iter().flat_map(|trunk| &trunk.hosts);
+        hosts.filter_map(|host| TrunkHost::parse(host)).map(|host| host.ip.to_canonical()).collect()
     }
 }
 
@@ -133,6 +141,7 @@ mod tests {
         check(Transport::Tcp, "192.0.2.1:41234", "4001001001", Some("port"));
         check(Transport::Udp, "[::ffff:192.0.2.1]:5070", "04001001001", Some("port"));
         check(Transport::Udp, "192.0.2.2:5070", "4001001000", None);
+        assert_eq!(tenant.trunk_addresses(), BTreeSet::from(["192.0.2.1".parse().expect("an address")]));
     }
 
     #[test]

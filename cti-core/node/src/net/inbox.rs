@@ -2,15 +2,24 @@
 //!
 //! SIP over UDP may be dropped when there is too much of it: its sender repeats. Everything else waits for its place.
 
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
+use cti_sip::wire::no_room;
 use cti_sip::{Flow, Packet};
 use cti_switch::Input;
 use tokio::sync::{mpsc, oneshot};
 
+use super::guard::{Guard, Verdict};
 use crate::metrics::Metrics;
 
 /// SIP messages that wait for the switch: at 2,000 a second, two seconds' worth.
 pub const SIP_QUEUE_MAX: usize = 4_096;
+/// With so many before it the switch is behind: new calls get 503, so that those that are there go on.
+pub const SIP_QUEUE_BEHIND: usize = 512;
+/// When a caller who got that may come again, seconds.
+const RETRY_AFTER_S: u64 = 5;
 /// All other inputs that wait for the switch.
 pub const INPUT_QUEUE_MAX: usize = 16_384;
 
@@ -24,6 +33,19 @@ pub struct Inbox {
     other: mpsc::Sender<Input>,
     pauses: mpsc::Sender<Pause>,
     metrics: Metrics,
+    guard: Guard,
+}
+
+/// What the guard did with a message.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    Yes,
+    /// Turned away, or there is nothing to do about it.
+    Dropped,
+    /// This goes back to its sender.
+    Answered(Bytes),
+    /// The stream that it came by is to be closed.
+    Close,
 }
 
 /// Asks the switch to stand still between two inputs, with everything that has come taken in and on disk. It goes on when the
@@ -41,26 +63,69 @@ pub struct Outlet {
 }
 
 /// Both ends.
-pub fn inbox(metrics: Metrics) -> (Inbox, Outlet) {
+pub fn inbox(metrics: Metrics, guard: Guard) -> (Inbox, Outlet) {
     let (sip, sip_out) = mpsc::channel(SIP_QUEUE_MAX);
     let (other, other_out) = mpsc::channel(INPUT_QUEUE_MAX);
     let (pauses, pauses_out) = mpsc::channel(1);
-    (Inbox { sip, other, pauses, metrics }, Outlet { sip: sip_out, other: other_out, pauses: pauses_out })
+    (Inbox { sip, other, pauses, metrics, guard }, Outlet { sip: sip_out, other: other_out, pauses: pauses_out })
 }
 
 impl Inbox {
-    /// A datagram: counted, and dropped where the queue is full.
-    pub fn datagram(&self, flow: Flow, bytes: Bytes) {
-        self.metrics.sip_message(true, &bytes);
-        if self.sip.try_send(Input::Sip(Packet { flow, bytes })).is_err() {
-            self.metrics.inputs_dropped_total.with_label_values(&["sip"]).inc();
+    /// A datagram: counted, and dropped where its sender has no right to more or the queue is full.
+    pub fn datagram(&self, flow: Flow, bytes: &[u8]) -> Taken {
+        self.metrics.sip_message(true, bytes);
+        match self.check(flow, bytes) {
+            Verdict::Pass => {
+                let bytes = Bytes::copy_from_slice(bytes);
+                if self.sip.try_send(Input::Sip(Packet { flow, bytes })).is_err() {
+                    self.metrics.inputs_dropped_total.with_label_values(&["sip"]).inc();
+                }
+                Taken::Yes
+            }
+            Verdict::Ignore | Verdict::TooFast | Verdict::Banned => Taken::Dropped,
+            Verdict::NoRoom => self.refused(flow, &Bytes::copy_from_slice(bytes)),
         }
     }
 
-    /// A message of a stream: it waits, and the stream with it. False when the switch is gone.
-    pub async fn message(&self, flow: Flow, bytes: Bytes) -> bool {
+    /// A message of a stream: it waits, and the stream with it, until its sender may send it and there is room.
+    pub async fn message(&self, flow: Flow, bytes: Bytes) -> Taken {
+        /// How soon a stream that is too fast is asked for again.
+        const TOO_FAST_PAUSE: Duration = Duration::from_millis(50);
         self.metrics.sip_message(true, &bytes);
-        self.sip.send(Input::Sip(Packet { flow, bytes })).await.is_ok()
+        loop {
+            match self.check(flow, &bytes) {
+                Verdict::Pass => {
+                    let sent = self.sip.send(Input::Sip(Packet { flow, bytes })).await;
+                    return if sent.is_ok() { Taken::Yes } else { Taken::Close };
+                }
+                Verdict::TooFast => tokio::time::sleep(TOO_FAST_PAUSE).await,
+                Verdict::Ignore => return Taken::Dropped,
+                Verdict::Banned => return Taken::Close,
+                Verdict::NoRoom => return self.refused(flow, &bytes),
+            }
+        }
+    }
+
+    /// Whether a source may connect.
+    pub fn may_connect(&self, source: IpAddr) -> bool {
+        self.guard.may_connect(Instant::now(), source)
+    }
+
+    fn check(&self, flow: Flow, bytes: &[u8]) -> Verdict {
+        let behind = SIP_QUEUE_MAX - self.sip.capacity() >= SIP_QUEUE_BEHIND;
+        let verdict = self.guard.check(Instant::now(), flow.remote.ip(), bytes, behind);
+        let reason = match verdict {
+            Verdict::Pass | Verdict::Ignore => return verdict,
+            Verdict::TooFast => "too_fast",
+            Verdict::Banned => "banned",
+            Verdict::NoRoom => "overload",
+        };
+        self.metrics.sip_rejected_total.with_label_values(&[reason]).inc();
+        verdict
+    }
+
+    fn refused(&self, flow: Flow, bytes: &Bytes) -> Taken {
+        no_room(bytes, flow.remote, RETRY_AFTER_S).map_or(Taken::Dropped, Taken::Answered)
     }
 
     /// Anything else, waiting for its place. False when the switch is gone.

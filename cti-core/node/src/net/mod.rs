@@ -1,5 +1,6 @@
 //! SIP's sockets: datagrams and streams in and out.
 
+pub mod guard;
 pub mod inbox;
 pub mod streams;
 pub mod tls;

@@ -26,7 +26,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Taken};
 use super::tls::Tls;
 use super::websocket;
 
@@ -148,8 +148,8 @@ impl Streams {
     }
 
     fn accepted(&self, transport: Transport, stream: TcpStream, local: SocketAddr, remote: SocketAddr) {
-        if !self.enter(remote.ip()) {
-            tracing::debug!("a connection beyond the limits is closed");
+        if !self.0.inbox.may_connect(remote.ip()) || !self.enter(remote.ip()) {
+            tracing::debug!("a connection beyond the limits, or of someone kept out, is closed");
             return;
         }
         let id = self.number();
@@ -251,6 +251,7 @@ const CLOSED: Reason = "the peer closed it";
 const DEAF: Reason = "it did not read what was written to it";
 const IDLE: Reason = "it was idle, or a message did not end";
 const NO_HANDSHAKE: Reason = "its handshake came to nothing";
+const NOT_WANTED: Reason = "its sender is kept out, or the program ends";
 const PROGRAM_ENDS: Reason = "the program ends";
 const REFUSED: Reason = "it could not be opened";
 
@@ -344,10 +345,16 @@ impl Connection {
 }
 
 impl Link {
-    /// Gives the switch a message. False when it is gone.
+    /// Gives the switch a message. False when the connection is to be closed.
     async fn give(&self, bytes: Bytes) -> bool {
-        self.told.store(true, Ordering::Relaxed);
-        self.inbox.message(self.flow, bytes).await
+        match self.inbox.message(self.flow, bytes).await {
+            Taken::Yes => self.told.store(true, Ordering::Relaxed),
+            Taken::Dropped => {}
+            // Where the queue is full the caller asks again.
+            Taken::Answered(answer) => drop(self.pong.try_send(answer)),
+            Taken::Close => return false,
+        }
+        true
     }
 
     /// A ping whose answer finds the queue full is answered with the next one.
@@ -371,7 +378,7 @@ impl Link {
                 match framer.next() {
                     Ok(Some(Frame::Message(bytes))) => {
                         if !self.give(bytes).await {
-                            return PROGRAM_ENDS;
+                            return NOT_WANTED;
                         }
                     }
                     Ok(Some(Frame::Ping)) => self.answer_ping(),
@@ -405,7 +412,7 @@ impl Link {
                     self.answer_ping();
                 }
             } else if !self.give(bytes).await {
-                return PROGRAM_ENDS;
+                return NOT_WANTED;
             }
         }
     }

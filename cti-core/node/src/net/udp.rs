@@ -4,20 +4,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use cti_sip::{Flow, Transport};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Taken};
 use crate::metrics::Metrics;
 
 /// Asked of the kernel for each socket, bytes; it may grant less.
 const SOCKET_BUFFER_BYTES: usize = 8 << 20;
 /// The largest datagram of UDP over IPv4.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
-/// Datagrams read before the switch gets its turn.
+/// Datagrams taken before the switch gets its turn.
 const BURST_MAX: usize = 64;
+/// Datagrams read for it, those included that are turned away at no cost.
+const READS_MAX: usize = 1_024;
 
 /// A bound socket, to be made tokio's on the thread that reads it.
 pub struct Bound {
@@ -84,11 +85,20 @@ impl Udp {
                 tracing::error!(%error, sip.local = %self.local, "a SIP socket can not be read any more");
                 return;
             }
-            for _ in 0..BURST_MAX {
+            let mut taken = 0;
+            for _ in 0..READS_MAX {
+                if taken == BURST_MAX {
+                    break;
+                }
                 match self.socket.try_recv_from(&mut buffer) {
                     Ok((length, remote)) => {
                         let flow = Flow { transport: Transport::Udp, local: self.local, remote, connection: None };
-                        inbox.datagram(flow, Bytes::copy_from_slice(&buffer[..length]));
+                        match inbox.datagram(flow, &buffer[..length]) {
+                            Taken::Yes => taken += 1,
+                            Taken::Dropped | Taken::Close => {}
+                            // One that is lost is asked for again.
+                            Taken::Answered(answer) => drop(self.send(remote, &answer)),
+                        }
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     // An ICMP error of an earlier send is reported here; the socket lives.

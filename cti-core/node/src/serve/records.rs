@@ -15,6 +15,7 @@ use zongji_sql::Store;
 use crate::admin;
 use crate::config::Setup;
 use crate::lookup::LookUps;
+use crate::net::guard::Guard;
 use crate::net::inbox::Inbox;
 use crate::wiring;
 
@@ -30,6 +31,7 @@ pub struct Records {
     pub store: Store,
     pub inbox: Inbox,
     pub lookups: LookUps,
+    pub guard: Guard,
     /// A first start makes and prints an administrator.
     pub first_password: bool,
 }
@@ -85,6 +87,7 @@ impl Records {
     pub async fn declare(&self, tenant: Arc<Tenant>) {
         let (id, country) = (tenant.doc.tenant.id.clone(), tenant.country);
         self.lookups.declare(id.clone(), country);
+        self.guard.set_trunks(id.clone(), tenant.trunk_addresses());
         self.lookups.warm(&id, country).await;
         self.inbox.send(Input::Declare(tenant)).await;
     }

@@ -3,6 +3,7 @@
 
 mod build;
 mod framer;
+mod glance;
 mod headers;
 pub mod limits;
 mod message;
@@ -12,6 +13,7 @@ mod text;
 mod uri;
 
 pub use framer::{Frame, FrameError, Framer, PONG};
+pub use glance::{Glance, claimed_user, glance, is_registered, no_room};
 
 pub(crate) use build::{Builder, address, canonical, host_text, reason};
 pub(crate) use headers::{NameAddr, Via};

@@ -257,7 +257,7 @@ fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// A message with one to six bytes or stretches of it changed, doubled, cut off or taken from another.
-fn mutated(rng: &mut cti_base::Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
+pub fn mutated(rng: &mut cti_base::Rng, seeds: &[Vec<u8>]) -> Vec<u8> {
     let any = |rng: &mut cti_base::Rng| &seeds[rng.below(seeds.len() as u64) as usize];
     let mut bytes = any(rng).clone();
     for _ in 0..=rng.below(6) {

@@ -265,9 +265,11 @@ impl Phone {
                 self.endpoint.reject_reoffer(now, session, 488);
                 return;
             }
-            Event::Notify { .. } | Event::InfoDigit { .. } | Event::Registered { .. } | Event::Rejected { .. } => {
-                return;
-            }
+            Event::Notify { .. }
+            | Event::InfoDigit { .. }
+            | Event::Registered { .. }
+            | Event::Unauthorized { .. }
+            | Event::Rejected { .. } => return,
         };
         self.seen.push((now, seen));
     }

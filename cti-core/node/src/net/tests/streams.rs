@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 
 use super::*;
 use crate::metrics::Metrics;
+use crate::net::guard::Guard;
 use crate::net::inbox::{Outlet, inbox};
 use crate::net::tls::tests::files;
 
@@ -23,7 +24,7 @@ fn bench() -> Bench {
 }
 
 fn bench_of(transport: Transport, tls: Option<Tls>) -> Bench {
-    let (inbox, outlet) = inbox(Metrics::new().expect("names are valid"));
+    let (inbox, outlet) = inbox(Metrics::new().expect("names are valid"), Guard::default());
     let stop = CancellationToken::new();
     let streams = Streams::new(inbox, tls, stop.clone());
     let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
