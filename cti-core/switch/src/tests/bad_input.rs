@@ -6,7 +6,10 @@ fn reasons(world: &World) -> Vec<&'static str> {
     let reason = |measure: &Measure| match measure {
         Measure::CallRejected { reason } => Some(*reason),
         Measure::SipRejected { reason } => Some(reason.as_str()),
-        Measure::Setup { .. } | Measure::QueueWait { .. } | Measure::EstimateError { .. } => None,
+        Measure::Setup { .. }
+        | Measure::QueueWait { .. }
+        | Measure::EstimateError { .. }
+        | Measure::Unauthorized { .. } => None,
     };
     world.measures.iter().filter_map(reason).collect()
 }
