@@ -31,6 +31,9 @@ pub struct Server {
     pub admin: String,
 }
 
+/// Twice as long as a question to a database that is away may take.
+const RECORDS_BACK_MAX: Duration = Duration::from_secs(20);
+
 #[derive(Clone, Copy)]
 pub struct Ports {
     pub sip: u16,
@@ -170,12 +173,20 @@ impl Server {
         Ok(cookie.split(';').next().unwrap_or_default().to_owned())
     }
 
+    /// Records that were away are asked again now and then, not at once: who reads them is told to try again.
     pub async fn get(&self, path: &str) -> Result<Value> {
-        let answer = self.http.get(self.url(path)).header("cookie", &self.admin).send().await?;
-        let status = answer.status();
-        let text = answer.text().await?;
-        ensure!(status.is_success(), "GET {path}: {status}: {text}");
-        Ok(serde_json::from_str(&text)?)
+        let until = Instant::now() + RECORDS_BACK_MAX;
+        loop {
+            let answer = self.http.get(self.url(path)).header("cookie", &self.admin).send().await?;
+            let (status, may_retry) = (answer.status(), answer.headers().contains_key("retry-after"));
+            let text = answer.text().await?;
+            if status == 503 && may_retry && Instant::now() < until {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                continue;
+            }
+            ensure!(status.is_success(), "GET {path}: {status}: {text}");
+            return Ok(serde_json::from_str(&text)?);
+        }
     }
 
     pub async fn get_bytes(&self, path: &str) -> Result<Vec<u8>> {
