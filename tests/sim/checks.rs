@@ -3,21 +3,27 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cti_base::{AgentName, CallId, TenantId, Timestamp};
-use cti_switch::config::Tenant;
+use cti_base::{AgentName, CallId, OfferId, TenantId, Timestamp};
+use cti_switch::config::{Route, StickyBy, Tenant};
 use cti_switch::desk::AgentState;
 
 use crate::ledger::{Agent, Ledger};
-use crate::media::Workers;
+use crate::media::{Workers, ensure};
 
 mod choice;
+mod lengths;
+mod order;
 
-use choice::{Way, asks_records, queue_of, standing, way};
+use choice::{Way, asks_records, preferred, queue_of, standing, way};
+use lengths::{Lengths, Stretch};
+use order::{Rank, rank};
 
 /// product.md, statement 2.
 const FREE_MAX: Duration = Duration::from_millis(200);
 /// From the reservation to the frame: the records are waited for that long, and two groups of the journal are to be durable.
 const RESERVED_MAX: Duration = Duration::from_millis(35 + 12);
+/// Of an agent who is to be shown a call: the records are waited for.
+const RECORDS_WAIT: Duration = Duration::from_millis(30);
 /// A desk that is gone may still be offered calls for so long.
 const DESK_GRACE: Duration = Duration::from_secs(25);
 
@@ -38,8 +44,8 @@ pub enum Desk {
 struct Reservation {
     number: u64,
     at: Timestamp,
-    /// Who waited and could have been offered to the agent.
-    waiting: Vec<CallId>,
+    /// Who waited and could have been offered to the agent, and how they ranked.
+    waiting: Vec<(CallId, Vec<Rank>)>,
     /// Other agents who could have been offered a call.
     others: Vec<AgentName>,
 }
@@ -64,6 +70,7 @@ pub struct Fairness {
     /// Agents who could be offered calls, and since when.
     idle: BTreeMap<Agent, Timestamp>,
     reservations: u64,
+    pub lengths: Lengths,
     /// Callers who were passed over unless they are reserved for someone themselves: until when that must show.
     passed: BTreeMap<CallId, (Timestamp, String)>,
 }
@@ -144,7 +151,7 @@ impl Fairness {
             let queue = self.tenants.get(&story.tenant).and_then(|tenant| queue_of(tenant, ledger, **call));
             story.lines_up(queue.is_some_and(asks_records), ledger.restarted) < now
         };
-        let waiting: Vec<CallId> = waiting.filter(stands).copied().collect();
+        let waiting = waiting.filter(stands).map(|call| (*call, self.ranks(now, ledger, *call))).collect();
         self.reservations += 1;
         let others = self.idle.iter().filter(|((tenant, name), since)| {
             let ready =
@@ -153,16 +160,43 @@ impl Fairness {
         });
         let others = others.map(|((_, name), _)| name.clone()).collect();
         self.reserved.insert(agent.clone(), Reservation { number: self.reservations, at: now, waiting, others });
+        self.lengths.begin(now, Stretch::Reservation(agent.clone()), RECORDS_WAIT);
+    }
+
+    /// The agent's offer is over, or was never made.
+    pub fn released(&mut self, now: Timestamp, agent: &Agent) -> Result<(), String> {
+        self.reserved.remove(agent);
+        self.lengths.end(now, &Stretch::Reservation(agent.clone()))
+    }
+
+    /// The agent is shown the call: so long their phone may ring.
+    pub fn rings(
+        &mut self,
+        now: Timestamp,
+        ledger: &Ledger,
+        call: CallId,
+        offer: OfferId,
+        agent: &Agent,
+    ) -> Result<(), String> {
+        self.lengths.end(now, &Stretch::Reservation(agent.clone()))?;
+        let recent = self.recent.get(&agent.0).map_or(&[][..], |(recent, _)| recent);
+        let most = recent.iter().filter_map(|tenant| Some(queue_of(tenant, ledger, call)?.ring_timeout_s)).max();
+        let most = Duration::from_secs(u64::from(most.unwrap_or_default()));
+        self.lengths.begin(now, Stretch::Ring(offer), most);
+        Ok(())
+    }
+
+    pub fn rings_no_more(&mut self, now: Timestamp, offer: OfferId) -> Result<(), String> {
+        self.lengths.end(now, &Stretch::Ring(offer))
     }
 
     /// The caller is told: everyone who came before them must be someone else's. Whoever is offered to an agent reserved
     /// earlier was theirs when this one was reserved, though that offer may be over again by the time this one is told.
     pub fn offered(&mut self, now: Timestamp, ledger: &Ledger, call: CallId, agent: &Agent) -> Result<(), String> {
         self.passed.remove(&call);
-        let rank = self.rank(ledger, call);
         let Some(Reservation { number, at, waiting, others }) = self.reserved.remove(agent) else { return Ok(()) };
         for later in self.reserved.values_mut().filter(|later| later.number > number) {
-            later.waiting.retain(|other| *other != call);
+            later.waiting.retain(|(other, _)| *other != call);
         }
         let way = self.way(at, ledger, call, &agent.1);
         if way.is_none() {
@@ -170,9 +204,12 @@ impl Fairness {
         }
         self.check_choice(at, ledger, call, agent, &others)?;
         let is_lent = way == Some(Way::Lent);
-        for earlier in waiting {
+        let own = waiting.iter().find(|(other, _)| *other == call);
+        let own = own.map_or_else(|| self.ranks(at, ledger, call), |(_, ranks)| ranks.clone());
+        for (earlier, ranks) in waiting {
             let waits = ledger.waiting.contains(&earlier);
-            if waits && earlier != call && (is_lent || self.rank(ledger, earlier) < rank) {
+            let is_before = ranks.iter().zip(&own).all(|(theirs, own)| theirs.is_before(own));
+            if waits && earlier != call && (is_lent || is_before) {
                 let text = format!("first come, first served: {} is offered {call} before {earlier}", agent.1);
                 self.passed.entry(earlier).or_insert((now + RESERVED_MAX, text));
             }
@@ -185,13 +222,52 @@ impl Fairness {
         self.passed.remove(&call);
     }
 
-    /// By priority, which a new declaration may have changed, and then by when they came into their first queue.
-    fn rank(&self, ledger: &Ledger, call: CallId) -> (i32, Timestamp) {
+    /// The caller came into their queue's line: what the records have said by now is what counts in it.
+    pub fn lined_up(&self, ledger: &mut Ledger, call: CallId) -> Result<(), String> {
         let story = &ledger.calls[&call];
-        let tenant = self.tenants.get(&story.tenant);
-        let queue = tenant.and_then(|t| t.doc.queue.iter().find(|q| Some(&q.name) == story.queue.as_ref()));
-        let declared = queue.map_or(0, |queue| queue.priority);
-        (-(declared + self.tampered.get(&call).copied().unwrap_or(0)), story.since())
+        let Some(tenant) = self.tenants.get(&story.tenant) else { return Ok(()) };
+        let sticky = queue_of(tenant, ledger, call).and_then(|queue| queue.sticky);
+        let known = story.known.clone();
+        let prefer = known.as_ref().zip(sticky).and_then(|(known, sticky)| match sticky.by {
+            StickyBy::LastAgent => known.last_agent.clone(),
+            StickyBy::CaseOwner => known.owner.clone(),
+        });
+        let is_there = |name: &AgentName| {
+            let state = ledger.agents.get(&(story.tenant.clone(), name.clone())).map(|day| day.state);
+            state.is_some_and(|state| !matches!(state, AgentState::Offline | AgentState::Break))
+        };
+        let prefer = prefer.filter(is_there);
+        if let Some(story) = ledger.calls.get_mut(&call) {
+            (story.value, story.prefer) = (known.and_then(|known| known.value), prefer);
+        }
+        Ok(())
+    }
+
+    /// The caller is said to wait for this agent alone: so the number that they dialled must say.
+    pub fn alone(&self, ledger: &mut Ledger, call: CallId, agent: AgentName) -> Result<(), String> {
+        let Some(story) = ledger.calls.get_mut(&call) else { return Ok(()) };
+        let leads = |tenant: &std::sync::Arc<Tenant>| {
+            let number = tenant.doc.number.iter().find(|number| number.did == story.to);
+            number.is_some_and(|number| number.route == Route::Agent(agent.clone()))
+        };
+        let known = self.recent.get(&story.tenant).is_some_and(|(recent, _)| recent.iter().any(leads));
+        ensure(known, || format!("{call} waits for {agent} alone and never asked for them"))?;
+        story.direct = Some(agent);
+        Ok(())
+    }
+
+    /// The files that may be in force at the moment: the last, or where it is new, those before it too.
+    fn files(&self, at: Timestamp, tenant: &TenantId) -> &[std::sync::Arc<Tenant>] {
+        let Some((recent, declared)) = self.recent.get(tenant) else { return &[] };
+        let is_old = *declared + IDLE_MIN <= at;
+        if is_old { &recent[recent.len().saturating_sub(1)..] } else { recent }
+    }
+
+    /// By each of those files.
+    fn ranks(&self, at: Timestamp, ledger: &Ledger, call: CallId) -> Vec<Rank> {
+        let extra = self.tampered.get(&call).copied().unwrap_or(0);
+        let files = self.files(at, &ledger.calls[&call].tenant).iter();
+        files.map(|tenant| rank(tenant, at, ledger, call, extra)).collect()
     }
 
     fn may_have(&self, now: Timestamp, ledger: &Ledger, workers: &Workers, call: &CallId, agent: &AgentName) -> bool {
@@ -250,6 +326,9 @@ impl Fairness {
         else {
             return Ok(());
         };
+        if preferred(tenant, at, ledger, call).is_some() || story.direct.is_some() {
+            return Ok(());
+        }
         if story.missed.iter().any(|(name, _)| *name == agent.1) || story.offers.len() > 1 {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, OfferId, QueueName, RecordingId, TenantId, Timestamp};
-use cti_switch::desk::AgentState;
+use cti_switch::desk::{AgentState, CallerRecords};
 use cti_switch::trace::TraceEntry;
 use cti_switch::{CallRecord, Fact, OfferEnd, Outcome};
 
@@ -19,6 +19,8 @@ pub type Agent = (TenantId, AgentName);
 pub struct CallStory {
     pub tenant: TenantId,
     pub from: String,
+    /// The number dialled.
+    pub to: String,
     started: Timestamp,
     nodes: usize,
     /// The queue it is in or was in last.
@@ -28,6 +30,12 @@ pub struct CallStory {
     pub entered: Timestamp,
     /// When it stood in the queue's line: a queue that asks the records gives them a moment first.
     lined_up: Option<Timestamp>,
+    /// The one customer that the records know, where they know of one.
+    pub known: Option<Known>,
+    /// As the caller came into that line: their value class, who is asked alone at first, and who is asked alone for good.
+    pub value: Option<String>,
+    pub prefer: Option<AgentName>,
+    pub direct: Option<AgentName>,
     /// Who missed it in that queue, and when, the last one last.
     pub missed: Vec<(AgentName, Timestamp)>,
     /// In a queue and not offered, by the facts.
@@ -68,6 +76,26 @@ impl CallStory {
             self.entered
         };
         self.lined_up.map_or(latest, |at| at.min(latest))
+    }
+}
+
+/// Of a customer, what decides on order and agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    pub value: Option<String>,
+    pub last_agent: Option<AgentName>,
+    pub owner: Option<AgentName>,
+}
+
+impl Known {
+    pub fn of(records: &CallerRecords) -> Option<Self> {
+        let [only] = records.candidates.as_slice() else { return None };
+        let name = |name: &Option<String>| name.as_deref().map(AgentName::from);
+        Some(Self {
+            value: only.value_class.clone(),
+            last_agent: name(&only.last_agent),
+            owner: only.open_cases.iter().find_map(|case| name(&case.owner)),
+        })
     }
 }
 
@@ -133,18 +161,30 @@ impl Ledger {
             .is_some_and(|story| story.nodes > 0 && !story.waits && story.offers.is_empty() && story.answered.is_none())
     }
 
+    /// The records' answer has come to the switch; `None`: they could not be asked.
+    pub fn records(&mut self, call: &CallId, records: Option<&CallerRecords>) {
+        if let (Some(story), Some(records)) = (self.calls.get_mut(call), records) {
+            story.known = Known::of(records);
+        }
+    }
+
     pub fn fact(&mut self, now: Timestamp, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::CallStarted { tenant, call, from, .. } => {
+            Fact::CallStarted { tenant, call, from, to, .. } => {
                 let story = CallStory {
                     tenant: tenant.clone(),
                     from: from.expose().clone(),
+                    to: to.clone(),
                     started: now,
                     nodes: 0,
                     queue: None,
                     queued: None,
                     entered: now,
                     lined_up: None,
+                    known: None,
+                    value: None,
+                    prefer: None,
+                    direct: None,
                     missed: Vec::new(),
                     waits: false,
                     offers: BTreeMap::new(),
@@ -182,6 +222,7 @@ impl Ledger {
                 story.missed.clear();
                 story.entered = now;
                 story.lined_up = None;
+                (story.value, story.prefer, story.direct) = (None, None, None);
                 self.waiting.insert(*call);
                 self.queues.entry((tenant.clone(), queue.clone())).or_default().0 += 1;
                 Ok(())
@@ -332,6 +373,7 @@ impl Ledger {
         story.waits = how != OfferEnd::Accepted && story.offers.is_empty() && story.answered.is_none();
         if matches!(how, OfferEnd::Rejected | OfferEnd::Timeout | OfferEnd::Failed) {
             story.missed.push((agent.clone(), now));
+            story.prefer.take_if(|first| first == agent);
         }
         let until = match how {
             // The answer that must follow at once.
@@ -357,6 +399,14 @@ impl Ledger {
         state: AgentState,
         reason: Option<String>,
     ) -> Result<(), String> {
+        if matches!(state, AgentState::Break | AgentState::Offline) {
+            // Who is away once is no longer waited for.
+            for call in &self.waiting {
+                if let Some(story) = self.calls.get_mut(call).filter(|story| story.tenant == *tenant) {
+                    story.prefer.take_if(|first| first == agent);
+                }
+            }
+        }
         let day = self.agents.entry((tenant.clone(), agent.clone())).or_default();
         let before = day.state;
         use AgentState::{Break, Offered, Offline, Ready, Talking, Wrapup};

@@ -3,8 +3,9 @@
 
 use std::io::{self, Write};
 
-use cti_base::Timestamp;
+use cti_base::{CallId, Timestamp};
 use cti_media::MediaEvent;
+use cti_switch::desk::CallerRecords;
 use cti_switch::{Effect, Engine, EngineConfig, Input};
 
 use crate::media::ensure;
@@ -25,6 +26,8 @@ pub struct Step {
     pub is_restart: bool,
     /// What a worker had reported.
     pub event: Option<MediaEvent>,
+    /// What the records had answered.
+    pub caller: Option<(CallId, Option<Box<CallerRecords>>)>,
     pub effects: Vec<Effect>,
 }
 
@@ -96,11 +99,15 @@ impl Node {
             Input::Media(event) => Some(event.clone()),
             _ => None,
         };
+        let caller = match &input {
+            Input::Caller { call, records } => Some((*call, records.clone())),
+            _ => None,
+        };
         let is_restart = matches!(input, Input::Restarted);
         let effects = run(engine, now, input);
         let hash = hash_of(now, &effects);
         self.group.push(Entry { at: now, input: written, effects: hash });
-        self.held.push(Step { at: now, is_restart, event, effects });
+        self.held.push(Step { at: now, is_restart, event, caller, effects });
         engine.check_invariants(now).map_err(|broken| format!("invariant: {broken}"))?;
         Ok(hash)
     }

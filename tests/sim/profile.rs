@@ -11,7 +11,7 @@ use crate::world::How;
 mod settings;
 mod tenant;
 
-pub use settings::QueueSettings;
+pub use settings::{OrderSettings, QueueSettings};
 
 pub const SWITCH: &str = "192.0.2.100:5060";
 pub const REALM: &str = "zongji";
@@ -196,12 +196,13 @@ fn agent(rng: &mut Rng, t: usize, tenant: &TenantId, n: u64) -> AgentProfile {
 
 fn caller(rng: &mut Rng, n: u64, at: Duration, tenants: usize) -> Caller {
     let ms = Duration::from_millis;
-    let did = match rng.below(20) {
+    let did = match rng.below(22) {
         0..=6 => "4001001000",
         7..=10 => "4001001001",
         11..=13 => "4001001002",
         14 | 15 => "4001001003",
         16..=18 => "4001001004",
+        19 | 20 => "4001001005",
         _ => "4009999999",
     };
     let patience = match rng.below(10) {

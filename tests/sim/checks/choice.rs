@@ -1,6 +1,7 @@
 //! Who may have whom by a tenant's file, and who comes first by the queue's strategy.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cti_acd::Strategy;
 use cti_base::{AgentName, CallId, Timestamp};
@@ -50,6 +51,12 @@ fn steps<'a>(queue: &'a QueueDecl, at: Timestamp, ledger: &Ledger, call: CallId)
 pub fn way(tenant: &Tenant, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<Way> {
     let queue = queue_of(tenant, ledger, call)?;
     let decl = tenant.doc.agent.iter().find(|a| a.name == *agent)?;
+    if let Some(only) = &ledger.calls[&call].direct {
+        return (only == agent).then_some(Way::Asked(0));
+    }
+    if preferred(tenant, at, ledger, call).is_some_and(|first| first != agent) {
+        return None;
+    }
     let required = requires(queue, at, ledger, call);
     let skilled = required.iter().all(|(skill, least)| decl.skills.get(skill).is_some_and(|level| level >= least));
     let mut asked = vec![&queue.name];
@@ -57,6 +64,17 @@ pub fn way(tenant: &Tenant, at: Timestamp, ledger: &Ledger, call: CallId, agent:
     let own = asked.iter().position(|name| decl.queues.contains(name)).map(Way::Asked);
     let lent = queue.borrow.iter().any(|lender| decl.queues.contains(lender)).then_some(Way::Lent);
     own.or(lent).filter(|_| skilled)
+}
+
+/// Who is asked alone for now: the agent who knows the caller, while they are there and may have them.
+pub fn preferred<'a>(tenant: &Tenant, at: Timestamp, ledger: &'a Ledger, call: CallId) -> Option<&'a AgentName> {
+    let story = &ledger.calls[&call];
+    let first = story.prefer.as_ref()?;
+    let queue = queue_of(tenant, ledger, call)?;
+    let until = story.entered + Duration::from_secs(u64::from(queue.sticky?.s));
+    let decl = tenant.doc.agent.iter().find(|a| a.name == *first && a.queues.contains(&queue.name))?;
+    let has = |(skill, least): (&String, &u8)| decl.skills.get(skill).is_some_and(|level| level >= least);
+    (at < until && requires(queue, at, ledger, call).iter().all(has)).then_some(first)
 }
 
 /// The agent's standing for the caller, the lowest first; `None` where the file does not say.

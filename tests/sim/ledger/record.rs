@@ -9,7 +9,8 @@ use super::CallStory;
 use crate::media::ensure;
 
 /// What passes a caller on from a queue.
-const LIMITS: [&str; 7] = ["max_wait", "max_waiting", "overflow", "overflow_limit", "waiting", "estimate", "no_staff"];
+const LIMITS: [&str; 8] =
+    ["max_wait", "max_waiting", "overflow", "overflow_limit", "waiting", "estimate", "no_staff", "agent_removed"];
 /// The switch counts in microseconds and records in milliseconds.
 const ROUNDING_MS: u64 = 2;
 
@@ -59,7 +60,7 @@ pub fn check_record(
         Outcome::Overflowed => {
             let cause = record.cause.as_str();
             let is_limit = story.queued.is_some() && LIMITS.contains(&cause);
-            agent.is_none() && (is_limit || ["queue_removed", "ivr_removed"].contains(&cause))
+            agent.is_none() && (is_limit || ["queue_removed", "ivr_removed", "agent_removed"].contains(&cause))
         }
         Outcome::CompletedIvr => agent.is_none() && story.nodes > 0,
         Outcome::Failed => agent.is_none(),

@@ -26,6 +26,36 @@ pub struct QueueSettings {
     pub waiting_max: u64,
     /// The agents' ranks the other way round.
     pub bottom_up: bool,
+    /// Of general, repair and vip.
+    pub orders: [OrderSettings; 3],
+}
+
+/// Who of a queue's callers comes first, and whom they are offered to first.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OrderSettings {
+    /// 0 is none of them: first come, first served.
+    pub weight: f64,
+    pub age_per_s: f64,
+    pub deadline: bool,
+    pub target_s: u64,
+    /// Whether value classes count.
+    pub values: bool,
+    /// How long the agent who knows the caller is asked alone, and who that is.
+    pub sticky: Option<(u64, &'static str)>,
+}
+
+impl OrderSettings {
+    fn drawn(rng: &mut Rng) -> Self {
+        Self {
+            weight: [1.0, 1.0, 0.5, 3.0][rng.below(4) as usize],
+            age_per_s: [0.0, 0.0, 0.05, 1.5][rng.below(4) as usize],
+            deadline: rng.below(3) == 0,
+            target_s: 1 + rng.below(40),
+            values: rng.below(3) == 0,
+            sticky: (rng.below(2) == 0)
+                .then(|| (2 + rng.below(25), ["last_agent", "case_owner"][rng.below(2) as usize])),
+        }
+    }
 }
 
 const STRATEGIES: [&str; 9] = [
@@ -60,6 +90,12 @@ impl QueueSettings {
             no_staff: rng.below(3) == 0,
             waiting_max: 2 + rng.below(20),
             bottom_up: false,
+            // Half of the runs go by priority and time alone.
+            orders: if rng.below(2) == 0 {
+                [OrderSettings::default(); 3]
+            } else {
+                [0; 3].map(|_| OrderSettings::drawn(rng))
+            },
         }
     }
 }

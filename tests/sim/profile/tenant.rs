@@ -7,7 +7,7 @@ use cti_sip::Account;
 use cti_switch::config::{Tenant, TenantDoc};
 use serde_json::{Value, json};
 
-use super::{Profile, QueueSettings, REALM};
+use super::{OrderSettings, Profile, QueueSettings, REALM};
 
 const SCRIPT: &str = r#"
 [script]
@@ -91,7 +91,7 @@ impl Profile {
                         "always_ready": a.always_ready, "rank": rank, "weight": 1.0 + n as f64 })
             })
             .collect();
-        let queue = |name: &str, priority: i64| {
+        let queue = |name: &str, priority: i64, order: &OrderSettings| {
             let mut queue = json!({
                 "name": name, "priority": priority, "ring_timeout_s": settings.ring_timeout_s,
                 "wrapup_s": settings.wrapup_s, "max_wait_s": settings.max_wait_s, "max_waiting": settings.max_waiting,
@@ -105,6 +105,17 @@ impl Profile {
                 }
                 json!(rules)
             };
+            if order.weight > 0.0 {
+                queue["weight"] = json!(order.weight);
+                queue["service_level"] = json!({ "seconds": order.target_s, "percent": 80 });
+                queue["order"] = json!({ "age_points_per_s": order.age_per_s, "deadline": order.deadline });
+                if order.values {
+                    queue["order"]["value_points"] = json!({ "gold": 10, "silver": 4 });
+                }
+                if let Some((s, by)) = order.sticky {
+                    queue["sticky"] = json!({ "s": s, "by": by });
+                }
+            }
             let [general, repair, vip] = settings.strategies;
             queue["strategy"] = json!(general);
             if name == "repair" {
@@ -127,13 +138,15 @@ impl Profile {
             }
             queue
         };
-        let mut queues = vec![queue("general", 0), queue("repair", 0)];
+        let [general, repair, of_vip] = &settings.orders;
+        let mut queues = vec![queue("general", 0, general), queue("repair", 0, repair)];
         let vip = if settings.vip_stands { "vip" } else { "general" };
         if settings.vip_stands {
-            queues.push(queue("vip", settings.vip_priority));
+            queues.push(queue("vip", settings.vip_priority, of_vip));
         }
         let script = SCRIPT.replace("queue = \"vip\"", &format!("queue = \"{vip}\""));
         let number = |did: &str, route: Value, answer: &str| json!({ "did": did, "trunk": "carrier", "route": route, "answer": answer });
+        let direct = mine().next().map(|a| a.name.clone());
         let doc: TenantDoc = serde_json::from_value(json!({
             "tenant": { "id": id, "name": id },
             "trunk": [{ "name": "carrier", "hosts": [self.carriers[index].ip().to_string()], "max_calls": settings.max_calls }],
@@ -144,6 +157,7 @@ impl Profile {
                 number("4001001002", json!({ "queue": "general" }), "agent"),
                 number("4001001003", json!({ "queue": vip }), "entry"),
                 number("4001001004", json!({ "queue": "general" }), "entry"),
+                number("4001001005", json!({ "agent": direct }), "entry"),
             ],
             "queue": queues,
             "agent": agents,

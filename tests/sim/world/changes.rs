@@ -12,13 +12,28 @@ use cti_acd::Strategy;
 
 use super::{Due, STRANGER, Tamper, World};
 use crate::checks::Reach;
-use crate::profile::{QueueSettings, SWITCH, address};
+use crate::profile::{OrderSettings, QueueSettings, SWITCH, address};
 
 impl World {
     pub(super) fn declare(&mut self, index: usize, without: Option<&AgentName>) -> Result<(), String> {
         let (mut settings, id) = (self.settings[index].clone(), self.profile.tenants[index].clone());
-        if self.tamper == Tamper::WrongChoice {
-            settings.strategies = ["top_down"; 3];
+        let drawn = settings.clone();
+        match self.tamper {
+            Tamper::WrongChoice => settings.strategies = ["top_down"; 3],
+            Tamper::IgnoredOrder => {
+                let plain = |order: OrderSettings| OrderSettings {
+                    sticky: order.sticky,
+                    target_s: order.target_s,
+                    weight: order.weight.min(1.0).ceil(),
+                    ..OrderSettings::default()
+                };
+                settings.orders = settings.orders.map(plain);
+            }
+            Tamper::IgnoredPreference => {
+                settings.orders = settings.orders.map(|order| OrderSettings { sticky: None, ..order });
+            }
+            Tamper::RingsOn => settings.ring_timeout_s += 3,
+            _ => {}
         }
         let tenant = Arc::new(self.profile.tenant(index, &settings, without));
         let rings_all = tenant.doc.queue.iter().filter(|queue| queue.strategy == Strategy::RingAll);
@@ -26,6 +41,7 @@ impl World {
         let known = match self.tamper {
             Tamper::RelaxedEarly => QueueSettings { relax_s: settings.relax_s + 600, ..settings },
             Tamper::WrongChoice => QueueSettings { bottom_up: true, ..settings },
+            Tamper::IgnoredOrder | Tamper::IgnoredPreference | Tamper::RingsOn => drawn,
             _ => settings,
         };
         self.fairness.declare(self.now, id, Arc::new(self.profile.tenant(index, &known, without)));

@@ -160,6 +160,7 @@ impl World {
     /// The journal has it that a new process took up at `at`.
     pub(super) fn begin_again(&mut self, at: Timestamp) {
         self.ledger.restarted(at);
+        self.fairness.lengths.was_down(at.since(self.last_alive));
         if at.since(self.last_alive) > TAKE_UP_MAX {
             self.workers.give_up();
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use cti_base::{CallId, LegId, Pii, Timestamp};
+use cti_base::{CallId, LegId, Pii, Rng, Timestamp};
 use cti_media::{Hears, MediaCommand};
 use cti_sip::{Flow, Packet, Transmit, Transport};
-use cti_switch::desk::{CallerRecords, Candidate};
+use cti_switch::desk::{CallerRecords, Candidate, PopCase};
 use cti_switch::{Effect, Input};
 
 use super::{Due, How, START_MS, Tamper, World, first_line, short};
@@ -51,13 +51,16 @@ impl World {
     pub(super) fn commit(&mut self, most: Option<usize>) -> Result<(), String> {
         let mut left = most.unwrap_or(usize::MAX);
         self.presences.clear();
-        for Step { at, is_restart, event, effects } in self.node.commit() {
+        for Step { at, is_restart, event, caller, effects } in self.node.commit() {
             self.arming = is_restart;
             if is_restart {
                 self.begin_again(at);
             }
             if let Some(event) = &event {
                 self.workers.known(event);
+            }
+            if let Some((call, records)) = &caller {
+                self.ledger.records(call, records.as_deref());
             }
             for effect in effects {
                 self.show(at, &effect);
@@ -201,25 +204,45 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn look_up(&mut self, call: CallId) {
-        let candidate = |n: u64| Candidate {
+    fn candidate(&mut self, n: u64, agents: &[String]) -> Candidate {
+        let mut agent = |rng: &mut Rng| Some(agents[rng.below(agents.len() as u64) as usize].clone());
+        let case = PopCase {
+            id: format!("k{n}"),
+            kind: "repair".into(),
+            title: "It leaks".into(),
+            status: "open".into(),
+            opened_ms: 0,
+            owner: if self.rng.below(2) == 0 { agent(&mut self.rng) } else { None },
+        };
+        Candidate {
             customer_id: format!("c{n}"),
             name: format!("Customer {n}"),
             why: "phone".into(),
             confidence: 1.0,
-            value_class: None,
+            value_class: [None, Some("gold"), Some("silver"), Some("lead")][self.rng.below(4) as usize]
+                .map(str::to_owned),
             risk: None,
             company: None,
             products: Vec::new(),
-            open_cases: Vec::new(),
+            open_cases: vec![case],
             last_contacts: Vec::new(),
-            last_agent: None,
-        };
-        let records = match self.rng.below(12) {
+            last_agent: agent(&mut self.rng),
+        }
+    }
+
+    pub(super) fn look_up(&mut self, call: CallId) {
+        let tenant = self.ledger.calls[&call].tenant.clone();
+        let mut agents: Vec<String> =
+            self.profile.agents.iter().filter(|a| a.tenant == tenant).map(|a| a.name.to_string()).collect();
+        agents.push("1999".into());
+        let many = match self.rng.below(12) {
             0 => return,
             1 => None,
-            n => Some(Box::new(CallerRecords { candidates: (0..n % 3).map(candidate).collect(), from_memory: false })),
+            2..=8 => Some(1),
+            n => Some(n % 3),
         };
+        let candidates = many.map(|many| (0..many).map(|n| self.candidate(n, &agents)).collect());
+        let records = candidates.map(|candidates| Box::new(CallerRecords { candidates, from_memory: false }));
         let after = self.profile.records_after.mul_f64(2.0 * self.rng.unit());
         self.later(after, Due::Input(Box::new(Input::Caller { call, records })));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cti_base::{AgentName, CallId, TenantId, Timestamp};
 use cti_media::MediaEvent;
 use cti_switch::desk::AgentState;
+use cti_switch::trace::TraceEntry;
 use cti_switch::{Fact, Input};
 
 use super::{Due, WhoHangsUp, World};
@@ -21,12 +22,27 @@ impl World {
         if let Fact::AgentState { tenant, agent, state: AgentState::Offered, .. } = &fact {
             self.fairness.reserved(now, &self.ledger, &self.workers, &(tenant.clone(), agent.clone()));
         }
+        if let Fact::AgentState { tenant, agent, state, .. } = &fact
+            && *state != AgentState::Offered
+        {
+            self.fairness.released(now, &(tenant.clone(), agent.clone()))?;
+        }
         self.ledger.fact(now, &fact)?;
         self.figures.fact(now, &fact);
         match fact {
-            Fact::Offered { tenant, call, agent, .. } => {
-                self.fairness.offered(now, &self.ledger, call, &(tenant, agent))?;
+            Fact::Offered { tenant, call, agent, offer } => {
+                let agent = (tenant, agent);
+                self.fairness.rings(now, &self.ledger, call, offer, &agent)?;
+                self.fairness.offered(now, &self.ledger, call, &agent)?;
             }
+            Fact::OfferEnded { offer, .. } => self.fairness.rings_no_more(now, offer)?,
+            Fact::Traced { call, entry, .. } => match *entry {
+                TraceEntry::Entered { .. } => self.fairness.lined_up(&mut self.ledger, call)?,
+                TraceEntry::Preferred { agent, for_ms: None } => {
+                    self.fairness.alone(&mut self.ledger, call, agent)?;
+                }
+                _ => {}
+            },
             Fact::Answered { tenant, call, agent } => self.answered(tenant, call, agent),
             Fact::NodeEntered { call, .. } => self.fairness.gone(call),
             Fact::CallEnded { record } => {
@@ -46,8 +62,6 @@ impl World {
             | Fact::Queued { .. }
             | Fact::QueueLeft { .. }
             | Fact::TalkEnded { .. }
-            | Fact::Traced { .. }
-            | Fact::OfferEnded { .. }
             | Fact::Held { .. }
             | Fact::RecordingStarted { .. }
             | Fact::WrapupEnded { .. }

@@ -25,6 +25,12 @@ pub enum Tamper {
     OtherFinal,
     /// Requirements relax before their time.
     RelaxedEarly,
+    /// Weights, age, deadlines and value classes count for nothing.
+    IgnoredOrder,
+    /// The agent who knows the caller is not asked first.
+    IgnoredPreference,
+    /// Phones ring longer than the file says.
+    RingsOn,
     /// Another agent rings than the strategy says.
     WrongChoice,
     /// Who just missed the caller rings again.
@@ -42,7 +48,7 @@ pub enum Tamper {
 }
 
 impl Tamper {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::SecondOffer,
         Self::UnservedCaller,
         Self::IgnoredPriority,
@@ -56,6 +62,9 @@ impl Tamper {
         Self::NoReply,
         Self::OtherFinal,
         Self::RelaxedEarly,
+        Self::IgnoredOrder,
+        Self::IgnoredPreference,
+        Self::RingsOn,
         Self::WrongChoice,
         Self::AskedAgain,
         Self::SeenAndLost,
@@ -71,7 +80,7 @@ impl Tamper {
             Self::Nothing => "",
             Self::SecondOffer => "one agent, one offer",
             Self::UnservedCaller => "no call waits while an agent is free",
-            Self::IgnoredPriority => "first come, first served",
+            Self::IgnoredPriority | Self::IgnoredOrder => "first come, first served",
             Self::SecondWinner => "one call, one winner",
             Self::NoEnd | Self::TwoEnds => "exactly one end",
             Self::WrongSum => "talk and hold",
@@ -80,7 +89,8 @@ impl Tamper {
             Self::NoFrame => "before its frame",
             Self::NoReply => "never answered",
             Self::OtherFinal => "one final answer",
-            Self::RelaxedEarly => "may not have",
+            Self::RelaxedEarly | Self::IgnoredPreference => "may not have",
+            Self::RingsOn => "too long",
             Self::WrongChoice => "the better choice",
             Self::AskedAgain => "not the same again",
             Self::SeenAndLost => "exactly one end",
