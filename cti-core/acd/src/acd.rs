@@ -49,11 +49,16 @@ impl Acd {
     }
 
     /// A caller enters a queue. Who waits already moves there.
-    pub fn enter(&mut self, now: Timestamp, id: CallId, mut entry: Entry) -> Entered {
+    pub fn enter(&mut self, now: Timestamp, id: CallId, entry: Entry) -> Entered {
         self.run_due(now);
-        if self.waiter_ix.contains_key(&id) {
-            self.leave(now, id, Left::Moved);
-        }
+        // Nobody is lent away between the one line and the other.
+        self.part(now, id, &Left::Moved);
+        let entered = self.stand_anew(now, id, entry);
+        self.settle(now);
+        entered
+    }
+
+    fn stand_anew(&mut self, now: Timestamp, id: CallId, mut entry: Entry) -> Entered {
         let home = self.queue_ix.get(&entry.queue).copied().filter(|ix| self.queues[*ix].declared);
         let Some(home) = home else { return Entered::NoSuchQueue };
         let direct = match &entry.direct {
@@ -101,13 +106,18 @@ impl Acd {
         }
         self.foretell(now, ix);
         self.plan_due(now, ix);
-        self.settle(now);
         Entered::Waiting
     }
 
     /// The caller leaves; who was ringing for them is free of the offer, but not ready before [`Acd::set_agent`] says so.
     pub fn leave(&mut self, now: Timestamp, id: CallId, how: Left) {
         self.run_due(now);
+        self.part(now, id, &how);
+        self.settle(now);
+    }
+
+    /// Out of the line.
+    fn part(&mut self, now: Timestamp, id: CallId, how: &Left) {
         let Some(ix) = self.waiter_ix.get(&id).copied() else { return };
         // Agents who were not told of their offer are ready as if it had not been.
         let is_untold = |decision: &Decision| matches!(decision, Decision::Offer { id: of, .. } if *of == id);
@@ -120,13 +130,13 @@ impl Acd {
         for agent in &released {
             self.agents[*agent].offer = None;
         }
-        if let Left::Answered { agent } = &how
+        if let Left::Answered { agent } = how
             && let Some(agent) = self.agent_ix.get(agent).copied()
         {
             self.change_activity(now, agent, Activity::Talking);
         }
-        self.count_left(now, ix, &how);
-        self.learn_from_leaving(now, ix, &how);
+        self.count_left(now, ix, how);
+        self.learn_from_leaving(now, ix, how);
         self.leave_line(ix);
         self.forget(ix);
         for agent in released {
@@ -136,7 +146,6 @@ impl Acd {
             }
             self.ready_if_free(now, agent);
         }
-        self.settle(now);
     }
 
     /// Nobody is offered the caller before.
@@ -215,6 +224,14 @@ impl Acd {
         self.unstand(ix);
         let waiter = &mut self.waiters[ix];
         let (classes, due, seq, id) = (std::mem::take(&mut waiter.classes), waiter.due, waiter.place.seq(), waiter.id);
+        if waiter.limited {
+            let home = waiter.home;
+            let queue = &mut self.queues[home];
+            queue.limited -= 1;
+            if queue.limited == 0 && !queue.lent.is_empty() {
+                self.lenders.push(home);
+            }
+        }
         for class in classes {
             self.part_class(class);
         }

@@ -133,6 +133,7 @@ impl Acd {
             line: Default::default(),
             direct: BTreeSet::new(),
             open: 0,
+            limited: 0,
             members: Vec::new(),
             staffed: 0,
             working: 0,
@@ -236,6 +237,7 @@ impl Acd {
             stands: false,
             entry,
         };
+        self.queues[home].limited += usize::from(waiter.limited);
         let (due, offers) = (waiter.due, waiter.offers.clone());
         let ix = self.waiters.insert(waiter);
         self.waiter_ix.insert(id, ix);

@@ -72,6 +72,8 @@ impl Acd {
                 waiter.stands && waiter.sticky.is_none()
             });
             ensure!(open.count() == queue.open, "{}: {} open", queue.name, queue.open);
+            let limited = queue.line.iter().chain(&queue.direct).filter(|(_, waiter)| self.waiters[*waiter].limited);
+            ensure!(limited.count() == queue.limited, "{}: {} limited", queue.name, queue.limited);
         }
         Ok(())
     }

@@ -66,7 +66,7 @@ impl Acd {
 
     pub(crate) fn can_lend(&self, now: Timestamp, lender: Ix<Queue>) -> bool {
         let queue = &self.queues[lender];
-        queue.declared && queue.open == 0 && queue.window.holds(now, queue.rules.service_level)
+        queue.declared && queue.open == 0 && queue.limited == 0 && queue.window.holds(now, queue.rules.service_level)
     }
 
     /// Whoever waits for lent agents is looked after each minute: a bad minute may have left the window.

@@ -58,6 +58,7 @@ impl Acd {
         self.unstand(ix);
         let waiter = &mut self.waiters[ix];
         waiter.limited = true;
+        self.queues[waiter.home].limited += 1;
         if let Some(at) = waiter.due.take() {
             self.due.remove(&(at, waiter.place.seq(), ix));
         }

@@ -30,6 +30,8 @@ pub(crate) struct Queue {
     pub direct: BTreeSet<(Place, Ix<Waiter>)>,
     /// Those of `line` who wait for any agent of the queue and are offered to nobody.
     pub open: usize,
+    /// Whom a limit passes on and who has not left yet: they may be about to stand where the same agents serve them.
+    pub limited: usize,
     pub members: Vec<Ix<Agent>>,
     pub staffed: usize,
     pub working: usize,

@@ -270,10 +270,10 @@ impl Model {
     fn can_lend(&self, now: Timestamp, lender: &QueueName) -> bool {
         let Some(rules) = self.queue(lender) else { return false };
         let waits = self.waiters.iter().any(|waiter| {
-            waiter.entry.queue == *lender
-                && self.stands(waiter)
+            let stands = self.stands(waiter)
                 && waiter.entry.direct.is_none()
-                && (waiter.sticky_over || waiter.entry.prefer.is_none())
+                && (waiter.sticky_over || waiter.entry.prefer.is_none());
+            waiter.entry.queue == *lender && (stands || waiter.limited)
         });
         let minute = |at: Timestamp| at.as_micros() / 60_000_000;
         let recent: Vec<bool> = self

@@ -226,6 +226,25 @@ fn agents_are_lent_while_the_lender_can_spare_them() {
 }
 
 #[test]
+fn an_agent_is_not_lent_away_from_who_is_about_to_stand_in_another_of_their_lines() {
+    let lender = QueueRules { overflow: vec![OverflowRule::AfterS(10)], ..requires(3) };
+    let borrower = QueueRules { borrow: vec![queue("lender")], ..QueueRules::default() };
+    let queues = vec![("q", borrower), ("lender", lender), ("other", QueueRules::default())];
+    let mut b = Bench::new(queues, &[("a", "lender other", "german=1")]);
+    b.ready("a");
+    b.enter("lender");
+    b.enter("q");
+    let limit = Out::Other(1, Decision::Limit { id: id(1), rule: Some(0), why: LimitKind::After });
+    assert_eq!(b.to(10.0), [limit], "the other caller would have the agent by being lent");
+    let entry = b.entry("other");
+    assert_eq!(b.acd.enter(b.now, id(1), entry), Entered::Waiting);
+    assert_eq!(b.drain(), [offer(1, "a")]);
+    assert_eq!(b.ready("a"), [], "still ringing");
+    assert_eq!(b.answer(1, "a"), []);
+    assert_eq!(b.ready("a"), [offer(2, "a")], "nobody waits for the lender");
+}
+
+#[test]
 fn new_rules_take_effect_at_once_and_take_nobody_s_place() {
     let mut b =
         Bench::new(vec![("q", requires(3)), ("r", QueueRules::default())], &[("a", "q", "german=2"), ("b", "r", "")]);

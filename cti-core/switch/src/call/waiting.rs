@@ -42,7 +42,10 @@ impl Engine {
         let waiting = Waiting { queue, entered: now, wish, entering: true, comfort_next: None, comfort: None, offers };
         call.stage = Stage::Waiting(Box::new(waiting));
         match self.records_wanted_until(now, id) {
-            Some(until) => self.timers.set(Timer::Call(id, CallTimer::RecordsWait), until),
+            Some(until) => {
+                self.leave_acd(now, id, Left::Moved);
+                self.timers.set(Timer::Call(id, CallTimer::RecordsWait), until);
+            }
             None => self.enter_acd(now, id),
         }
     }
@@ -158,7 +161,13 @@ impl Engine {
             return self.say_goodbye(now, id, "overflow_limit");
         }
         self.count_overflow(now, id, cause, destination(&to));
-        self.leave_queue(now, id);
+        let is_offered = self.calls.get(&id).is_some_and(|call| call.is_offered());
+        if matches!(to, Target::Queue(_) | Target::Agent(_)) && !is_offered {
+            // Out of the one line by standing in the other: no agent of both is lent away meanwhile.
+            self.cancel_waiting_timers(id);
+        } else {
+            self.leave_queue(now, id);
+        }
         match to {
             Target::Queue(name) => self.enqueue(now, id, &name, wish),
             Target::Agent(name) => self.enqueue_for(now, id, &name, wish),
@@ -184,6 +193,10 @@ impl Engine {
             self.withdraw_offers(now, id, "moved_on");
         }
         self.leave_acd(now, id, Left::Moved);
+        self.cancel_waiting_timers(id);
+    }
+
+    fn cancel_waiting_timers(&mut self, id: CallId) {
         for kind in [CallTimer::Announce, CallTimer::Comfort, CallTimer::RecordsWait] {
             self.timers.cancel(&Timer::Call(id, kind));
         }
