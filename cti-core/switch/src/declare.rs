@@ -12,6 +12,7 @@ use crate::acd::queue::Queue;
 use crate::config::{Phone, Target, Tenant};
 use crate::desk::AgentState;
 use crate::engine::{Engine, TenantState};
+use crate::fact::Outcome;
 use crate::figures::Today;
 use crate::outbound::{HostsDown, OutboundUse};
 use crate::routing::TrunkTable;
@@ -137,6 +138,11 @@ impl Engine {
         };
         let to = queue.decl.overflow_when_full().filter(stands).cloned();
         for call in calls {
+            if self.calls.get(&call).is_some_and(|call| call.is_dialing()) {
+                // Nobody is on the line to go anywhere.
+                self.attempt_over(now, call, Outcome::Failed, "queue_removed");
+                continue;
+            }
             match &to {
                 Some(to) => self.overflow_waiting(now, call, "overflow", Some(to.clone())),
                 None => self.say_goodbye(now, call, "queue_removed"),

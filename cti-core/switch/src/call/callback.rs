@@ -15,8 +15,8 @@ use crate::config::{AnswerWhen, DialFirst};
 use crate::desk::{CallerRecords, Direction};
 use crate::effect::Effect;
 use crate::engine::{Engine, OpenLeg};
-use crate::fact::{CallRecord, Fact, Outcome, QueueLeave, SegmentKind};
-use crate::limits::CALLBACK_AGAIN;
+use crate::fact::{CallRecord, Fact, Outcome, QueueLeave, SegmentKind, SegmentRecord};
+use crate::limits::{CALLBACK_AGAIN, SEGMENTS_MAX};
 use crate::outbound::{self, Room};
 use crate::recover::RESTART;
 use crate::timer::{CallbackTimer, Timer};
@@ -43,10 +43,13 @@ impl Engine {
         let Some(pending) = self.callbacks.get_mut(id).filter(|pending| pending.step == Step::Later) else { return };
         pending.step = Step::InLine;
         self.timers.cancel(&Timer::Callback(id, CallbackTimer::Due));
-        pending.past.waiting_since = now;
         let (tenant, queue, call) = (pending.view.tenant.clone(), pending.view.queue.clone(), pending.call);
         let is_new = pending.started.is_none();
-        pending.started.get_or_insert(now);
+        if is_new {
+            pending.started = Some(now);
+            // Between two attempts it goes on waiting: the stretches of a call follow each other.
+            pending.past.waiting_since = now;
+        }
         pending.view.call_id = Some(call);
         let (number, priority) = (pending.view.number.expose().clone(), pending.priority);
         let did = pending.did.clone();
@@ -388,6 +391,16 @@ fn virtual_record(
     cause: &str,
 ) -> CallRecord {
     let waited = now.since(started).as_millis() as u64;
+    let mut segments = past.segments;
+    if segments.len() < SEGMENTS_MAX {
+        segments.push(SegmentRecord {
+            kind: SegmentKind::Queue,
+            queue: Some(view.queue.clone()),
+            agent: None,
+            started_ms: past.waiting_since.as_millis(),
+            ended_ms: now.as_millis(),
+        });
+    }
     CallRecord {
         id: call,
         tenant: view.tenant.clone(),
@@ -411,7 +424,7 @@ fn virtual_record(
         talk_ms: 0,
         hold_ms: 0,
         legs: past.legs,
-        segments: past.segments,
+        segments,
         recording: None,
         disposition: None,
         vars: std::collections::BTreeMap::new(),

@@ -75,7 +75,18 @@ fn outbound(world: &World) -> CallRecord {
     let records = world.records();
     let found: Vec<_> = records.iter().filter(|record| record.direction == Direction::Outbound).collect();
     assert_eq!(found.len(), 1, "one callback, one record");
-    (**found[0]).clone()
+    let record = (**found[0]).clone();
+    assert_stretches(&record);
+    record
+}
+
+/// From its start to its end, the time between two attempts too.
+fn assert_stretches(record: &CallRecord) {
+    let ends = record.segments.iter().map(|segment| segment.ended_ms);
+    let starts = record.segments.iter().map(|segment| segment.started_ms);
+    let expect: Vec<u64> = std::iter::once(record.started_ms).chain(ends.clone()).collect();
+    let given: Vec<u64> = starts.chain([record.ended_ms]).collect();
+    assert_eq!(given, expect, "{:?}", record.segments);
 }
 
 #[test]
@@ -114,6 +125,28 @@ fn a_callback_keeps_the_place_of_who_asked_for_it() {
     assert_eq!(states(&world), [Waiting, Reserved, Dialing, Done]);
     let done = told(&world).pop().expect("told");
     assert_eq!((done.call_id, done.attempts), (Some(record.id), 1));
+    assert_clean(&mut world);
+}
+
+#[test]
+fn a_callback_of_a_queue_that_goes_while_the_customer_is_dialled_is_over() {
+    let mut file = callback_file(1);
+    file["queue"][0]["overflow"] = json!({"after_s": 60, "to": {"queue": "general"}});
+    file["queue"].as_array_mut().expect("queues").push(json!({"name": "general"}));
+    let mut world = world_of(&file, talks(50), Plan::Ring);
+    schedule(&mut world, "13800138000", None, S);
+    go_ready(&mut world, "1001");
+    world.run_for(S * 3);
+    assert_eq!(states(&world).last(), Some(&CallbackState::Dialing));
+    file["queue"].as_array_mut().expect("queues").remove(0);
+    file["number"][0]["route"] = json!({"queue": "general"});
+    agent_mut(&mut file, 1)["queues"] = json!(["general"]);
+    world.declare(tenant_from(&file.to_string()));
+    world.run_for(S * 3);
+    assert_eq!(state_of(&world, "1001"), AgentState::Ready, "let go");
+    let record = outbound(&world);
+    assert_eq!((record.outcome, record.cause.as_str()), (Outcome::Failed, "queue_removed"));
+    assert_eq!(states(&world).last(), Some(&CallbackState::Failed));
     assert_clean(&mut world);
 }
 
@@ -314,6 +347,7 @@ fn an_agents_own_callback_waits_for_them_and_one_that_is_cancelled_is_over() {
     assert_eq!(offered_to(&world), ["1002"]);
     let outcomes: Vec<_> = world.records().iter().map(|record| (record.outcome, record.cause.clone())).collect();
     assert_eq!(outcomes[0], (Outcome::Failed, "cancelled".to_owned()));
+    assert_stretches(world.records()[0]);
     assert_eq!(outcomes[1].0, Outcome::Answered);
     assert_clean(&mut world);
 }
