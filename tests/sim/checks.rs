@@ -4,22 +4,30 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, OfferId, TenantId, Timestamp};
-use cti_switch::config::{Route, StickyBy, Tenant};
+use cti_switch::CallbackState;
+use cti_switch::config::Tenant;
 use cti_switch::desk::AgentState;
 
 use crate::ledger::{Agent, Ledger};
-use crate::media::{Workers, ensure};
+use crate::media::Workers;
 
+mod callbacks;
 mod choice;
 mod lengths;
 mod order;
+mod wishes;
 
+pub use callbacks::Told;
+
+use callbacks::Callbacks;
 use choice::{Way, asks_records, preferred, queue_of, standing, way};
 use lengths::{Lengths, Stretch};
 use order::{Rank, rank};
 
 /// product.md, statement 2.
 const FREE_MAX: Duration = Duration::from_millis(200);
+/// The same of a callback that could be dialled: one that could not be is tried again after a second.
+const CALLBACK_FREE_MAX: Duration = Duration::from_millis(1_000 + 200);
 /// From the reservation to the frame: the records are waited for that long, and two groups of the journal are to be durable.
 const RESERVED_MAX: Duration = Duration::from_millis(35 + 12);
 /// Of an agent who is to be shown a call: the records are waited for.
@@ -48,6 +56,8 @@ struct Reservation {
     waiting: Vec<(CallId, Vec<Rank>)>,
     /// Other agents who could have been offered a call.
     others: Vec<AgentName>,
+    /// For a callback, whose order is looked at already.
+    is_checked: bool,
 }
 
 /// Files that an offer under way may still go by.
@@ -71,6 +81,13 @@ pub struct Fairness {
     idle: BTreeMap<Agent, Timestamp>,
     reservations: u64,
     pub lengths: Lengths,
+    pub callbacks: Callbacks,
+    /// Callbacks whose turn has come, by the agent who is reserved at this moment.
+    chosen: BTreeMap<Agent, CallId>,
+    /// When a tenant's last attempt began.
+    last_attempt: BTreeMap<TenantId, Timestamp>,
+    /// The program takes no new calls, and calls nobody.
+    pub drained: bool,
     /// Callers who were passed over unless they are reserved for someone themselves: until when that must show.
     passed: BTreeMap<CallId, (Timestamp, String)>,
 }
@@ -97,13 +114,18 @@ impl Fairness {
     pub fn before(&mut self, now: Timestamp, ledger: &Ledger, workers: &Workers) -> Result<(), String> {
         for ((call, (_, agent)), since) in &self.free {
             let length = now.since(*since);
-            if length > FREE_MAX {
-                let text =
-                    format!("no call waits while an agent is free: {call} waits and {agent} is free for {length:?}");
-                // The world is asked anew: time alone may have ended it.
-                if self.may_have(now, ledger, workers, call, agent) {
-                    return Err(text);
-                }
+            let is_callback = ledger.calls[call].dialing;
+            // The world is asked anew: time alone may have ended it.
+            let is_broken = if is_callback {
+                length > CALLBACK_FREE_MAX && self.may_be_called(now, ledger, *call, agent)
+            } else {
+                length > FREE_MAX && self.may_have(now, ledger, workers, call, agent)
+            };
+            if is_broken {
+                let what = if is_callback { "callback" } else { "call" };
+                return Err(format!(
+                    "no {what} waits while an agent is free: {call} waits and {agent} is free for {length:?}"
+                ));
             }
         }
         // Their end was told of first, and their legs were closed after.
@@ -116,13 +138,22 @@ impl Fairness {
         Ok(())
     }
 
+    /// The switch says whom it has chosen; an agent who is kept free for a callback is told of it much later.
+    pub fn chosen(&mut self, ledger: &Ledger, call: CallId, agent: Agent) {
+        if ledger.calls[&call].dialing {
+            self.chosen.insert(agent, call);
+        }
+    }
+
     /// After each input: which pairs belong together.
     pub fn after(&mut self, now: Timestamp, ledger: &Ledger, workers: &Workers) {
         let ready: Vec<&Agent> =
             ledger.agents.iter().filter(|(_, day)| day.state == AgentState::Ready).map(|(agent, _)| agent).collect();
         let idle = ready.iter().filter(|agent| self.is_there(now, ledger, agent));
         self.idle = idle.map(|agent| ((*agent).clone(), self.idle.get(*agent).copied().unwrap_or(now))).collect();
-        if ready.is_empty() || ledger.waiting.is_empty() {
+        let ready: Vec<Agent> = ready.into_iter().cloned().collect();
+        self.after_callbacks(now, ledger);
+        if ready.is_empty() || ledger.waiting.is_empty() && self.callbacks.open.is_empty() {
             self.free.clear();
             return;
         }
@@ -136,11 +167,26 @@ impl Fairness {
                 }
             }
         }
+        for told in self.callbacks.open.values().filter(|told| told.able.is_some()) {
+            let Some(call) = told.call else { continue };
+            for agent in ready.iter().filter(|agent| agent.0 == told.view.tenant) {
+                if self.may_be_called(now, ledger, call, &agent.1) {
+                    let since = self.free.get(&(call, agent.clone())).copied().unwrap_or(now);
+                    free.insert((call, agent.clone()), since.max(told.able.unwrap_or(now)));
+                }
+            }
+        }
         self.free = free;
     }
 
     /// The agent goes from ready to offered: some caller was chosen, who is told soon.
-    pub fn reserved(&mut self, now: Timestamp, ledger: &Ledger, workers: &Workers, agent: &Agent) {
+    pub fn reserved(
+        &mut self,
+        now: Timestamp,
+        ledger: &Ledger,
+        workers: &Workers,
+        agent: &Agent,
+    ) -> Result<(), String> {
         let waiting = ledger
             .waiting
             .iter()
@@ -151,7 +197,15 @@ impl Fairness {
             let queue = self.tenants.get(&story.tenant).and_then(|tenant| queue_of(tenant, ledger, **call));
             story.lines_up(queue.is_some_and(asks_records), ledger.restarted) < now
         };
-        let waiting = waiting.filter(stands).map(|call| (*call, self.ranks(now, ledger, *call))).collect();
+        let waiting = waiting.filter(stands).copied();
+        let called_back = self.callbacks.open.values().filter(|told| {
+            told.able.is_some_and(|since| since + CALLBACK_FREE_MAX < now) && told.view.tenant == agent.0
+        });
+        // The file of this very moment may leave no room.
+        let called_back = called_back.filter(|told| self.may_dial(now, ledger, &told.view.tenant));
+        let called_back = called_back.filter_map(|told| told.call);
+        let called_back = called_back.filter(|call| self.fits_callback(now, ledger, *call, &agent.1));
+        let waiting: Vec<_> = waiting.chain(called_back).map(|call| (call, self.ranks(now, ledger, call))).collect();
         self.reservations += 1;
         let others = self.idle.iter().filter(|((tenant, name), since)| {
             let ready =
@@ -159,8 +213,17 @@ impl Fairness {
             *tenant == agent.0 && *name != agent.1 && ready && **since + IDLE_MIN <= now
         });
         let others = others.map(|((_, name), _)| name.clone()).collect();
-        self.reserved.insert(agent.clone(), Reservation { number: self.reservations, at: now, waiting, others });
-        self.lengths.begin(now, Stretch::Reservation(agent.clone()), RECORDS_WAIT);
+        let (number, callback) = (self.reservations, self.chosen.remove(agent));
+        let is_checked = callback.is_some();
+        let reservation = Reservation { number, at: now, waiting, others, is_checked };
+        let mut most = RECORDS_WAIT;
+        if let Some(call) = callback {
+            most += self.dial_timeout(call);
+            self.check_order(now, ledger, call, agent, &reservation)?;
+        }
+        self.reserved.insert(agent.clone(), reservation);
+        self.lengths.begin(now, Stretch::Reservation(agent.clone()), most);
+        Ok(())
     }
 
     /// The agent's offer is over, or was never made.
@@ -181,7 +244,11 @@ impl Fairness {
         self.lengths.end(now, &Stretch::Reservation(agent.clone()))?;
         let recent = self.recent.get(&agent.0).map_or(&[][..], |(recent, _)| recent);
         let most = recent.iter().filter_map(|tenant| Some(queue_of(tenant, ledger, call)?.ring_timeout_s)).max();
-        let most = Duration::from_secs(u64::from(most.unwrap_or_default()));
+        let mut most = Duration::from_secs(u64::from(most.unwrap_or_default()));
+        if self.callbacks.of_call(call).is_some_and(|told| told.view.state == CallbackState::Dialing) {
+            // In place of an agent who hung up on the customer's ringing.
+            most += self.dial_timeout(call);
+        }
         self.lengths.begin(now, Stretch::Ring(offer), most);
         Ok(())
     }
@@ -194,24 +261,40 @@ impl Fairness {
     /// earlier was theirs when this one was reserved, though that offer may be over again by the time this one is told.
     pub fn offered(&mut self, now: Timestamp, ledger: &Ledger, call: CallId, agent: &Agent) -> Result<(), String> {
         self.passed.remove(&call);
-        let Some(Reservation { number, at, waiting, others }) = self.reserved.remove(agent) else { return Ok(()) };
+        let Some(reservation) = self.reserved.remove(agent) else { return Ok(()) };
+        let number = reservation.number;
         for later in self.reserved.values_mut().filter(|later| later.number > number) {
             later.waiting.retain(|(other, _)| *other != call);
         }
+        if reservation.is_checked { Ok(()) } else { self.check_order(now, ledger, call, agent, &reservation) }
+    }
+
+    /// The agent may have the call, is the one to be chosen, and nobody comes before it.
+    fn check_order(
+        &mut self,
+        now: Timestamp,
+        ledger: &Ledger,
+        call: CallId,
+        agent: &Agent,
+        Reservation { at, waiting, others, .. }: &Reservation,
+    ) -> Result<(), String> {
+        let at = *at;
         let way = self.way(at, ledger, call, &agent.1);
         if way.is_none() {
             return Err(format!("{} may not have {call}, and is offered them", agent.1));
         }
-        self.check_choice(at, ledger, call, agent, &others)?;
+        self.check_choice(at, ledger, call, agent, others)?;
         let is_lent = way == Some(Way::Lent);
         let own = waiting.iter().find(|(other, _)| *other == call);
         let own = own.map_or_else(|| self.ranks(at, ledger, call), |(_, ranks)| ranks.clone());
         for (earlier, ranks) in waiting {
-            let waits = ledger.waiting.contains(&earlier);
+            let waits = ledger.waiting.contains(earlier) || self.callbacks.is_in_line(now, *earlier);
             let is_before = ranks.iter().zip(&own).all(|(theirs, own)| theirs.is_before(own));
-            if waits && earlier != call && (is_lent || is_before) {
-                let text = format!("first come, first served: {} is offered {call} before {earlier}", agent.1);
-                self.passed.entry(earlier).or_insert((now + RESERVED_MAX, text));
+            if waits && *earlier != call && (is_lent || is_before) {
+                let is_callback = ledger.calls[&call].dialing;
+                let rule = if is_callback { "callbacks never jump the line" } else { "first come, first served" };
+                let text = format!("{rule}: {} is offered {call} before {earlier}", agent.1);
+                self.passed.entry(*earlier).or_insert((now + RESERVED_MAX, text));
             }
         }
         Ok(())
@@ -220,40 +303,6 @@ impl Fairness {
     /// The caller is over, offered, or elsewhere.
     pub fn gone(&mut self, call: CallId) {
         self.passed.remove(&call);
-    }
-
-    /// The caller came into their queue's line: what the records have said by now is what counts in it.
-    pub fn lined_up(&self, ledger: &mut Ledger, call: CallId) -> Result<(), String> {
-        let story = &ledger.calls[&call];
-        let Some(tenant) = self.tenants.get(&story.tenant) else { return Ok(()) };
-        let sticky = queue_of(tenant, ledger, call).and_then(|queue| queue.sticky);
-        let known = story.known.clone();
-        let prefer = known.as_ref().zip(sticky).and_then(|(known, sticky)| match sticky.by {
-            StickyBy::LastAgent => known.last_agent.clone(),
-            StickyBy::CaseOwner => known.owner.clone(),
-        });
-        let is_there = |name: &AgentName| {
-            let state = ledger.agents.get(&(story.tenant.clone(), name.clone())).map(|day| day.state);
-            state.is_some_and(|state| !matches!(state, AgentState::Offline | AgentState::Break))
-        };
-        let prefer = prefer.filter(is_there);
-        if let Some(story) = ledger.calls.get_mut(&call) {
-            (story.value, story.prefer) = (known.and_then(|known| known.value), prefer);
-        }
-        Ok(())
-    }
-
-    /// The caller is said to wait for this agent alone: so the number that they dialled must say.
-    pub fn alone(&self, ledger: &mut Ledger, call: CallId, agent: AgentName) -> Result<(), String> {
-        let Some(story) = ledger.calls.get_mut(&call) else { return Ok(()) };
-        let leads = |tenant: &std::sync::Arc<Tenant>| {
-            let number = tenant.doc.number.iter().find(|number| number.did == story.to);
-            number.is_some_and(|number| number.route == Route::Agent(agent.clone()))
-        };
-        let known = self.recent.get(&story.tenant).is_some_and(|(recent, _)| recent.iter().any(leads));
-        ensure(known, || format!("{call} waits for {agent} alone and never asked for them"))?;
-        story.direct = Some(agent);
-        Ok(())
     }
 
     /// The files that may be in force at the moment: the last, or where it is new, those before it too.

@@ -4,100 +4,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use cti_base::{AgentName, CallId, OfferId, QueueName, RecordingId, TenantId, Timestamp};
-use cti_switch::desk::{AgentState, CallerRecords};
+use cti_base::{AgentName, CallId, OfferId, QueueName, TenantId, Timestamp};
+use cti_switch::desk::{AgentState, CallerRecords, Direction};
 use cti_switch::trace::TraceEntry;
 use cti_switch::{CallRecord, Fact, OfferEnd, Outcome};
 
 use crate::media::ensure;
 
 mod record;
+mod story;
+
+pub use story::{CallStory, Known, Place};
 
 pub type Agent = (TenantId, AgentName);
-
-#[derive(Debug)]
-pub struct CallStory {
-    pub tenant: TenantId,
-    pub from: String,
-    /// The number dialled.
-    pub to: String,
-    started: Timestamp,
-    nodes: usize,
-    /// The queue it is in or was in last.
-    pub queue: Option<QueueName>,
-    queued: Option<Timestamp>,
-    /// When it entered that queue.
-    pub entered: Timestamp,
-    /// When it stood in the queue's line: a queue that asks the records gives them a moment first.
-    lined_up: Option<Timestamp>,
-    /// The one customer that the records know, where they know of one.
-    pub known: Option<Known>,
-    /// As the caller came into that line: their value class, who is asked alone at first, and who is asked alone for good.
-    pub value: Option<String>,
-    pub prefer: Option<AgentName>,
-    pub direct: Option<AgentName>,
-    /// Who missed it in that queue, and when, the last one last.
-    pub missed: Vec<(AgentName, Timestamp)>,
-    /// In a queue and not offered, by the facts.
-    pub waits: bool,
-    /// Whose phones ring: one, or several of `ring_all`.
-    pub offers: BTreeMap<OfferId, AgentName>,
-    /// Since the first of them was shown.
-    ringing: Option<Timestamp>,
-    offered: Option<Timestamp>,
-    ring: Duration,
-    pub answered: Option<(AgentName, Timestamp)>,
-    held_since: Option<Timestamp>,
-    hold: Duration,
-    recording: Option<RecordingId>,
-    recording_over: bool,
-    pub record: Option<Box<CallRecord>>,
-    wrapup_over: bool,
-    /// Whom it was offered to in vain, and until when it need not be offered to them again.
-    pub skipped: BTreeMap<AgentName, Timestamp>,
-    /// Until when it need not be offered to anyone.
-    pub paused_until: Timestamp,
-}
-
-impl CallStory {
-    /// When they came into their first queue: their place among equals for life.
-    pub fn since(&self) -> Timestamp {
-        self.queued.unwrap_or(self.started)
-    }
-
-    /// Since when it stands in its queue's line, by what the switch says of it and at the latest by what it may take: where the
-    /// queue asks the records, so long after they were asked, which is when the call began.
-    pub fn lines_up(&self, asks_records: bool, restarted: Timestamp) -> Timestamp {
-        let latest = if asks_records {
-            let had_their_time = self.started + RECORDS_WAIT;
-            let while_down = had_their_time < restarted && self.lined_up.is_none_or(|at| at >= restarted);
-            self.entered.max(if while_down { restarted } else { had_their_time })
-        } else {
-            self.entered
-        };
-        self.lined_up.map_or(latest, |at| at.min(latest))
-    }
-}
-
-/// Of a customer, what decides on order and agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    pub value: Option<String>,
-    pub last_agent: Option<AgentName>,
-    pub owner: Option<AgentName>,
-}
-
-impl Known {
-    pub fn of(records: &CallerRecords) -> Option<Self> {
-        let [only] = records.candidates.as_slice() else { return None };
-        let name = |name: &Option<String>| name.as_deref().map(AgentName::from);
-        Some(Self {
-            value: only.value_class.clone(),
-            last_agent: name(&only.last_agent),
-            owner: only.open_cases.iter().find_map(|case| name(&case.owner)),
-        })
-    }
-}
 
 #[derive(Debug)]
 pub struct AgentDay {
@@ -141,8 +60,6 @@ pub struct Ledger {
 
 /// How long the same caller need not be offered to the agent who missed them.
 const SKIP: Duration = Duration::from_secs(5);
-/// How long a queue that wants to know who is calling gives the records.
-const RECORDS_WAIT: Duration = Duration::from_millis(30);
 /// Phones that ring at once for one caller.
 const RING_ALL_MAX: usize = 20;
 /// How long a caller is left alone whose offer found no port.
@@ -170,7 +87,7 @@ impl Ledger {
 
     pub fn fact(&mut self, now: Timestamp, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::CallStarted { tenant, call, from, to, .. } => {
+            Fact::CallStarted { tenant, call, from, to, direction, .. } => {
                 let story = CallStory {
                     tenant: tenant.clone(),
                     from: from.expose().clone(),
@@ -185,6 +102,9 @@ impl Ledger {
                     value: None,
                     prefer: None,
                     direct: None,
+                    outbound: *direction == Direction::Outbound,
+                    dialing: *direction == Direction::Outbound,
+                    place: None,
                     missed: Vec::new(),
                     waits: false,
                     offers: BTreeMap::new(),
@@ -201,7 +121,9 @@ impl Ledger {
                     skipped: BTreeMap::new(),
                     paused_until: now,
                 };
-                self.by_number.insert(story.from.clone(), *call);
+                if !story.outbound {
+                    self.by_number.insert(story.from.clone(), *call);
+                }
                 ensure(self.calls.insert(*call, story).is_none(), || format!("{call} started twice"))
             }
             Fact::NodeEntered { tenant, call, .. } => {
@@ -223,7 +145,9 @@ impl Ledger {
                 story.entered = now;
                 story.lined_up = None;
                 (story.value, story.prefer, story.direct) = (None, None, None);
-                self.waiting.insert(*call);
+                if !story.dialing {
+                    self.waiting.insert(*call);
+                }
                 self.queues.entry((tenant.clone(), queue.clone())).or_default().0 += 1;
                 Ok(())
             }
@@ -298,6 +222,13 @@ impl Ledger {
                 self.state(tenant, agent, *state, reason.clone())
             }
             Fact::CallbackRequested { .. } | Fact::CallbackAttempt { .. } | Fact::CallbackEnded { .. } => Ok(()),
+        }
+    }
+
+    /// As if the callback were asked for at this moment only.
+    pub fn comes_at(&mut self, call: CallId, now: Timestamp) {
+        if let Some(story) = self.calls.get_mut(&call) {
+            story.place = Some(now);
         }
     }
 
@@ -386,10 +317,20 @@ impl Ledger {
             story.paused_until = now + PAUSE;
         }
         story.skipped.insert(agent.clone(), until);
-        if story.waits {
+        if story.waits && !story.dialing {
             self.waiting.insert(*call);
         }
         Ok(())
+    }
+
+    /// The customer of a callback is on the line: from here on they wait like any other caller.
+    pub fn on_the_line(&mut self, call: CallId) {
+        if let Some(story) = self.calls.get_mut(&call) {
+            story.dialing = false;
+            if story.waits {
+                self.waiting.insert(call);
+            }
+        }
     }
 
     fn state(

@@ -70,8 +70,14 @@ fn two_thousand_seeds_keep_every_promise() {
             "CompletedIvr",
             "Failed",
             "Interrupted",
+            "Callback",
+            "NoAnswer",
+            "Busy",
         ] {
             assert!(totals.outcomes.contains(outcome), "no call of any seed ended {outcome}: {totals:?}");
+        }
+        for end in ["Done", "Failed", "Cancelled"] {
+            assert!(totals.callback_ends.contains(end), "no callback of any seed ended {end}: {totals:?}");
         }
         for end in ["Accepted", "Rejected", "Timeout", "Withdrawn", "Failed"] {
             assert!(totals.offer_ends.contains(end), "no offer of any seed ended {end}: {totals:?}");
@@ -144,6 +150,7 @@ struct Totals {
     inputs: u64,
     outcomes: BTreeSet<String>,
     offer_ends: BTreeSet<String>,
+    callback_ends: BTreeSet<String>,
     crashes: usize,
 }
 
@@ -155,5 +162,6 @@ impl Totals {
         self.crashes += outcome.crashes;
         self.outcomes.extend(outcome.outcomes.keys().cloned());
         self.offer_ends.extend(outcome.offer_ends.iter().cloned());
+        self.callback_ends.extend(outcome.callback_ends.iter().cloned());
     }
 }

@@ -274,7 +274,7 @@ impl Workers {
             }
             MediaCommand::Play { audio, .. } => {
                 let says = |name: &str| audio.iter().any(|a| matches!(a, Audio::Prompt(p) if p.0.ends_with(name)));
-                if says("sorry_overflow") {
+                if says("sorry_overflow") || says("callback_promised") {
                     self.goodbyes.insert(call);
                 }
             }

@@ -11,7 +11,7 @@ use crate::world::How;
 mod settings;
 mod tenant;
 
-pub use settings::{OrderSettings, QueueSettings};
+pub use settings::{CallbackSettings, OrderSettings, QueueSettings};
 
 pub const SWITCH: &str = "192.0.2.100:5060";
 pub const REALM: &str = "zongji";
@@ -82,6 +82,9 @@ pub struct Profile {
     pub callers: Vec<Caller>,
     pub redeclares: Vec<Duration>,
     pub garbage: Vec<Duration>,
+    /// When somebody schedules a callback, or cancels one.
+    pub schedules: Vec<Duration>,
+    pub cancels: Vec<Duration>,
     pub drain_at: Option<Duration>,
     /// The program is told to end, with calls still there.
     pub close_at: Option<Duration>,
@@ -141,6 +144,8 @@ impl Profile {
             callers,
             redeclares: if rng.below(2) == 0 { times(rng, 6) } else { Vec::new() },
             garbage: times(rng, 30),
+            schedules: times(rng, 12),
+            cancels: times(rng, 4),
             drain_at: (rng.below(10) == 0).then(|| TRAFFIC.mul_f64(0.97)),
             close_at: (rng.below(10) == 0).then(|| TRAFFIC.mul_f64(0.98)),
             bad_phones: [0, 100, 300, 600][rng.below(4) as usize],
@@ -217,6 +222,10 @@ fn caller(rng: &mut Rng, n: u64, at: Duration, tenants: usize) -> Caller {
     for _ in 0..rng.below(7) {
         digits.push((after, ['1', '2', '3', '9', '5', '*', '#', '7'][rng.below(8) as usize]));
         after += ms(50 + rng.below(2_500));
+    }
+    // Would rather be called back.
+    if rng.below(4) == 0 {
+        digits.push((ms(1_000 + rng.below(30_000)), '8'));
     }
     let offer = match rng.below(40) {
         0 => OfferKind::NoCodec,

@@ -31,6 +31,8 @@ pub enum Happened {
 pub struct UaCall {
     /// The Call-ID, where the other side chose it.
     pub call_id: String,
+    /// The number dialled, of a call that came in.
+    pub to: String,
     offer: Option<Bytes>,
     pub answered: bool,
 }
@@ -138,7 +140,8 @@ impl Ua {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::Invite { session, invite } => {
-                    let call = UaCall { call_id: invite.call_id, offer: invite.offer, answered: false };
+                    let to = invite.target.user.expose().clone();
+                    let call = UaCall { call_id: invite.call_id, to, offer: invite.offer, answered: false };
                     self.calls.insert(session, call);
                     happened.push(Happened::Ringing { session });
                 }

@@ -13,6 +13,8 @@ pub struct Wire {
     sent: BTreeMap<String, (u32, String)>,
     /// Of the calls that we make: Call-ID to our call's id.
     pub invites: BTreeMap<String, String>,
+    /// Those to customers, by Call-ID.
+    customers: BTreeSet<String>,
     pub messages: u64,
     /// Calls of ours whose INVITE died with a program, by Call-ID.
     lost: BTreeSet<String>,
@@ -24,6 +26,11 @@ pub enum Sent {
     /// before the phone has answered (RFC 3261, 9.1).
     Invite {
         call: String,
+        was_lost: bool,
+    },
+    /// A first INVITE to a customer.
+    Dialled {
+        number: String,
         was_lost: bool,
     },
     Other,
@@ -92,8 +99,13 @@ impl Wire {
         }
         self.sent.insert(call_id.clone(), (number, branch.to_owned()));
         if is_first && message.start.starts_with("INVITE ") {
-            let call = message.header("X-Zongji-Call").ok_or_else(|| format!("no X-Zongji-Call: {}", text()))?;
             let was_lost = self.lost.contains(&call_id);
+            let Some(call) = message.header("X-Zongji-Call") else {
+                let number = message.start.strip_prefix("INVITE sip:").and_then(|uri| uri.split_once('@'));
+                let number = number.ok_or_else(|| format!("nobody is dialled: {}", text()))?.0.to_owned();
+                self.customers.insert(call_id);
+                return Ok(Sent::Dialled { number, was_lost });
+            };
             self.invites.insert(call_id, call.to_owned());
             return Ok(Sent::Invite { call: call.to_owned(), was_lost });
         }
@@ -110,7 +122,7 @@ impl Wire {
 
     /// A request that is repeated after a later one went out.
     fn is_old(&self, call_id: &str) -> bool {
-        self.invites.contains_key(call_id)
+        self.invites.contains_key(call_id) || self.customers.contains(call_id)
     }
 
     fn answered(

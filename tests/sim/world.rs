@@ -19,6 +19,7 @@ use crate::streams::Streams;
 use crate::ua::Ua;
 use crate::wire::Wire;
 
+mod callbacks;
 mod changes;
 mod closing;
 mod crash;
@@ -45,6 +46,7 @@ pub struct Outcome {
     pub digest: u64,
     pub outcomes: BTreeMap<String, usize>,
     pub offer_ends: BTreeSet<String>,
+    pub callback_ends: BTreeSet<String>,
     pub crashes: usize,
 }
 
@@ -77,6 +79,11 @@ enum Due {
     Desk(usize, bool),
     Register(usize),
     Deaf(usize),
+    /// The called customer has waited long enough.
+    Tires(usize, SessionId),
+    Schedule,
+    CancelOne,
+    CancelAll,
     Redeclare,
     Garbage,
     Drain,
@@ -127,6 +134,8 @@ pub struct World {
     callers: BTreeMap<String, usize>,
     commands: u64,
     unanswered: BTreeMap<CommandId, (Agent, Command)>,
+    /// What was asked of callbacks and is not answered.
+    asks: BTreeSet<CommandId>,
     frames: BTreeSet<OfferId>,
     /// What was known of desks before the inputs that are not durable.
     presences: Vec<(Agent, Option<Desk>)>,
@@ -195,6 +204,7 @@ impl World {
             dialled: BTreeMap::new(),
             commands: 0,
             unanswered: BTreeMap::new(),
+            asks: BTreeSet::new(),
             frames: BTreeSet::new(),
             presences: Vec::new(),
             removed_queues: false,
@@ -252,6 +262,12 @@ impl World {
         }
         for at in self.profile.redeclares.clone() {
             self.later(at, Due::Redeclare);
+        }
+        for at in self.profile.schedules.clone() {
+            self.later(at, Due::Schedule);
+        }
+        for at in self.profile.cancels.clone() {
+            self.later(at, Due::CancelOne);
         }
         for at in self.profile.garbage.clone() {
             self.later(at, Due::Garbage);

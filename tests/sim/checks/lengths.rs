@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use cti_base::{OfferId, Timestamp};
+use cti_base::{CallbackId, OfferId, Timestamp};
 
 use crate::ledger::Agent;
 use crate::media::ensure;
@@ -15,6 +15,8 @@ pub enum Stretch {
     Reservation(Agent),
     /// From the frame to the offer's end.
     Ring(OfferId),
+    /// Of a callback's customer.
+    Dialling(CallbackId),
 }
 
 struct Began {

@@ -65,7 +65,9 @@ pub fn check_record(
         Outcome::CompletedIvr => agent.is_none() && story.nodes > 0,
         Outcome::Failed => agent.is_none(),
         Outcome::Interrupted => agent.is_none() && ["shutdown", "restart"].contains(&record.cause.as_str()),
-        Outcome::Voicemail | Outcome::Callback | Outcome::Rejected | Outcome::NoAnswer | Outcome::Busy => false,
+        Outcome::Callback => agent.is_none() && story.queued.is_some() && record.cause == "callback" && !story.outbound,
+        Outcome::NoAnswer | Outcome::Busy => agent.is_none() && story.dialing,
+        Outcome::Voicemail | Outcome::Rejected => false,
     };
     ensure(fits, || format!("the outcome does not fit the story (cause {}): {story:?}", record.cause))?;
     check_segments(record)

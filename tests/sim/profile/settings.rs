@@ -28,6 +28,34 @@ pub struct QueueSettings {
     pub bottom_up: bool,
     /// Of general, repair and vip.
     pub orders: [OrderSettings; 3],
+    /// None: nobody can be called back.
+    pub callbacks: Option<CallbackSettings>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct CallbackSettings {
+    pub agent_first: bool,
+    pub dial_timeout_s: u64,
+    pub attempts: u64,
+    pub retry_after_s: u64,
+    pub max_calls: u64,
+    pub max_cps: u64,
+    /// Nobody answers at the trunk's first host.
+    pub dead_host: bool,
+}
+
+impl CallbackSettings {
+    fn drawn(rng: &mut Rng) -> Self {
+        Self {
+            agent_first: rng.below(3) == 0,
+            dial_timeout_s: 5 + rng.below(12),
+            attempts: 1 + rng.below(3),
+            retry_after_s: 1 + rng.below(40),
+            max_calls: [1, 2, 10, 10][rng.below(4) as usize],
+            max_cps: [1, 2, 10][rng.below(3) as usize],
+            dead_host: rng.below(6) == 0,
+        }
+    }
 }
 
 /// Who of a queue's callers comes first, and whom they are offered to first.
@@ -91,6 +119,7 @@ impl QueueSettings {
             waiting_max: 2 + rng.below(20),
             bottom_up: false,
             // Half of the runs go by priority and time alone.
+            callbacks: (rng.below(3) > 0).then(|| CallbackSettings::drawn(rng)),
             orders: if rng.below(2) == 0 {
                 [OrderSettings::default(); 3]
             } else {

@@ -7,7 +7,7 @@ use cti_sip::Account;
 use cti_switch::config::{Tenant, TenantDoc};
 use serde_json::{Value, json};
 
-use super::{OrderSettings, Profile, QueueSettings, REALM};
+use super::{CallbackSettings, OrderSettings, Profile, QueueSettings, REALM};
 
 const SCRIPT: &str = r#"
 [script]
@@ -116,6 +116,14 @@ impl Profile {
                     queue["sticky"] = json!({ "s": s, "by": by });
                 }
             }
+            if let Some(callbacks) = &settings.callbacks {
+                queue["keys"] = json!({ "8": { "callback": true } });
+                queue["callback"] = json!({
+                    "first": if callbacks.agent_first { "agent" } else { "customer" },
+                    "dial_timeout_s": callbacks.dial_timeout_s, "attempts": callbacks.attempts,
+                    "retry_after_s": callbacks.retry_after_s,
+                });
+            }
             let [general, repair, vip] = settings.strategies;
             queue["strategy"] = json!(general);
             if name == "repair" {
@@ -147,9 +155,19 @@ impl Profile {
         let script = SCRIPT.replace("queue = \"vip\"", &format!("queue = \"{vip}\""));
         let number = |did: &str, route: Value, answer: &str| json!({ "did": did, "trunk": "carrier", "route": route, "answer": answer });
         let direct = mine().next().map(|a| a.name.clone());
+        let outbound = match &settings.callbacks {
+            Some(CallbackSettings { max_calls, max_cps, .. }) => {
+                json!({ "prefixes": ["+86"], "max_calls": max_calls, "max_cps": max_cps })
+            }
+            None => json!({}),
+        };
+        let mut hosts = vec![self.carriers[index].to_string()];
+        if settings.callbacks.is_some_and(|callbacks| callbacks.dead_host) {
+            hosts.insert(0, "192.0.2.99:5070".into());
+        }
         let doc: TenantDoc = serde_json::from_value(json!({
-            "tenant": { "id": id, "name": id },
-            "trunk": [{ "name": "carrier", "hosts": [self.carriers[index].ip().to_string()], "max_calls": settings.max_calls }],
+            "tenant": { "id": id, "name": id, "outbound": outbound },
+            "trunk": [{ "name": "carrier", "hosts": hosts, "max_calls": settings.max_calls }],
             "ivr": [{ "name": "main", "file": "main.toml", "source": script }],
             "number": [
                 number("4001001000", json!({ "ivr": "main" }), "entry"),

@@ -12,7 +12,7 @@ use cti_acd::Strategy;
 
 use super::{Due, STRANGER, Tamper, World};
 use crate::checks::Reach;
-use crate::profile::{OrderSettings, QueueSettings, SWITCH, address};
+use crate::profile::{CallbackSettings, OrderSettings, QueueSettings, SWITCH, address};
 
 impl World {
     pub(super) fn declare(&mut self, index: usize, without: Option<&AgentName>) -> Result<(), String> {
@@ -33,6 +33,10 @@ impl World {
                 settings.orders = settings.orders.map(|order| OrderSettings { sticky: None, ..order });
             }
             Tamper::RingsOn => settings.ring_timeout_s += 3,
+            Tamper::DialsOn => {
+                settings.callbacks =
+                    settings.callbacks.map(|c| CallbackSettings { dial_timeout_s: c.dial_timeout_s + 3, ..c });
+            }
             _ => {}
         }
         let tenant = Arc::new(self.profile.tenant(index, &settings, without));
@@ -41,7 +45,7 @@ impl World {
         let known = match self.tamper {
             Tamper::RelaxedEarly => QueueSettings { relax_s: settings.relax_s + 600, ..settings },
             Tamper::WrongChoice => QueueSettings { bottom_up: true, ..settings },
-            Tamper::IgnoredOrder | Tamper::IgnoredPreference | Tamper::RingsOn => drawn,
+            Tamper::IgnoredOrder | Tamper::IgnoredPreference | Tamper::RingsOn | Tamper::DialsOn => drawn,
             _ => settings,
         };
         self.fairness.declare(self.now, id, Arc::new(self.profile.tenant(index, &known, without)));

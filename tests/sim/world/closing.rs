@@ -11,6 +11,8 @@ impl World {
     pub(super) fn close(&mut self) -> Result<Outcome, String> {
         self.ledger.close()?;
         ensure(self.unanswered.is_empty(), || format!("commands that were never answered: {:?}", self.unanswered))?;
+        ensure(self.asks.is_empty(), || format!("asks for callbacks that were never answered: {:?}", self.asks))?;
+        self.fairness.callbacks.close()?;
         let Some(engine) = self.node.engine() else { return Err("the program is down in the end".into()) };
         let left = &self.workers.is.legs;
         ensure(left.is_empty(), || format!("a leg is left at the workers: {left:?}"))?;
@@ -32,7 +34,9 @@ impl World {
         }
         let calls = self.profile.callers.len();
         let offer_ends = self.ledger.offer_ends.clone();
-        Ok(Outcome { calls, inputs: self.inputs, digest: self.digest, outcomes, offer_ends, crashes: self.crashes })
+        let callback_ends = self.fairness.callbacks.ends().map(|state| format!("{state:?}")).collect();
+        let (inputs, digest, crashes) = (self.inputs, self.digest, self.crashes);
+        Ok(Outcome { calls, inputs, digest, outcomes, offer_ends, callback_ends, crashes })
     }
 
     /// The live figures against the facts': the reports add up.

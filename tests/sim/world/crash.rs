@@ -103,6 +103,7 @@ impl World {
         self.workers.die(self.now);
         self.fairness.forget();
         self.unanswered.clear();
+        self.asks.clear();
         // A desk that comes back sees in its snapshot what it was to be shown.
         self.frames.extend(self.ledger.calls.values().flat_map(|story| story.offers.keys().copied()));
         self.due.retain(|_, due| !matches!(due, Due::Input(_) | Due::Commit | Due::Crash(_)));

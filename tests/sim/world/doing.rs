@@ -6,9 +6,10 @@ use cti_base::{CallId, LegId, Pii, Rng, Timestamp};
 use cti_media::{Hears, MediaCommand};
 use cti_sip::{Flow, Packet, Transmit, Transport};
 use cti_switch::desk::{CallerRecords, Candidate, PopCase};
-use cti_switch::{Effect, Input};
+use cti_switch::{CallbackState, Effect, Input};
 
 use super::{Due, How, START_MS, Tamper, World, first_line, short};
+use crate::checks::Told;
 use crate::desk;
 use crate::media::{Meant, ensure};
 use crate::node::Step;
@@ -95,7 +96,7 @@ impl World {
             Effect::Media { call, command } => self.media(call, command),
             Effect::LookUp { tenant, call, number } => {
                 let story = &self.ledger.calls[&call];
-                ensure(story.tenant == tenant && story.from == *number.expose(), || {
+                ensure(story.tenant == tenant && story.customer() == number.expose(), || {
                     format!("{call} is looked up as another's")
                 })?;
                 self.look_up(call);
@@ -109,7 +110,7 @@ impl World {
                 ensure(story.tenant == tenant, || {
                     format!("one tenant never sees another: {agent} of {tenant} is shown {}", offer.call_id)
                 })?;
-                ensure(offer.pop.number == Pii::new(story.from.clone()), || {
+                ensure(offer.pop.number == Pii::new(story.customer().to_owned()), || {
                     format!("the pop of {} shows another number", offer.call_id)
                 })?;
                 self.frames.insert(offer.offer_id);
@@ -133,7 +134,9 @@ impl World {
                 let known = self.unanswered.remove(&id);
                 ensure(known.is_some(), || format!("command {id:?} is answered twice or was never given"))
             }
-            Effect::CallbackAnswer { .. } => Ok(()),
+            Effect::CallbackAnswer { id, result } => {
+                ensure(self.asks.remove(&id), || format!("ask {id:?} is answered twice or was never given: {result:?}"))
+            }
             Effect::Fact(fact) => self.fact(self.now, fact),
             Effect::Measure(_) => Ok(()),
         }
@@ -142,10 +145,10 @@ impl World {
     pub(super) fn send(&mut self, transmit: &Transmit) -> Result<(), String> {
         let sent = self.wire.sent(&transmit.bytes)?;
         let to = self.at.get(&transmit.flow.remote).copied();
-        if let Sent::Invite { call, was_lost } = sent {
+        if let Sent::Invite { call, was_lost } = &sent {
             let agent = to.and_then(|n| self.uas[n].agent.clone());
             let agent = agent.ok_or_else(|| format!("an INVITE to {}, where no phone is", transmit.flow.remote))?;
-            let story = CallId::parse(&call).and_then(|call| self.ledger.calls.get(&call));
+            let story = CallId::parse(call).and_then(|call| self.ledger.calls.get(&call));
             let story = story.ok_or_else(|| format!("a phone rings for {call}, which is unknown"))?;
             let mut offers = story.offers.iter().filter(|(_, name)| **name == agent.1 && story.tenant == agent.0);
             match offers.next() {
@@ -154,10 +157,17 @@ impl World {
                         format!("{}'s phone rings for {call} before its frame", agent.1)
                     })?;
                 }
-                None => {
-                    ensure(was_lost, || format!("one agent, one offer: {} rings for {call} without an offer", agent.1))?
-                }
+                None => ensure(*was_lost, || {
+                    format!("one agent, one offer: {} rings for {call} without an offer", agent.1)
+                })?,
             }
+        }
+        if let Sent::Dialled { number, was_lost } = sent {
+            let dialled =
+                |told: &Told| told.view.state == CallbackState::Dialing && *told.view.number.expose() == number;
+            let is_known = was_lost || self.fairness.callbacks.open.values().any(dialled);
+            ensure(is_known, || format!("{number} is dialled and is nobody's callback"))?;
+            return self.deliver(to, transmit);
         }
         if self.tamper == Tamper::OtherFinal && transmit.bytes.starts_with(b"SIP/2.0 200") && self.wire.messages > 500 {
             let text = String::from_utf8_lossy(&transmit.bytes).replacen("SIP/2.0 200 OK", "SIP/2.0 486 Busy Here", 1);
@@ -165,6 +175,10 @@ impl World {
                 self.wire.sent(text.as_bytes())?;
             }
         }
+        self.deliver(to, transmit)
+    }
+
+    fn deliver(&mut self, to: Option<usize>, transmit: &Transmit) -> Result<(), String> {
         let Some(n) = to else { return Ok(()) };
         if transmit.flow.transport == Transport::Tcp {
             self.streams.check(n, transmit.flow.connection)?;
@@ -205,7 +219,7 @@ impl World {
     }
 
     fn candidate(&mut self, n: u64, agents: &[String]) -> Candidate {
-        let mut agent = |rng: &mut Rng| Some(agents[rng.below(agents.len() as u64) as usize].clone());
+        let agent = |rng: &mut Rng| Some(agents[rng.below(agents.len() as u64) as usize].clone());
         let case = PopCase {
             id: format!("k{n}"),
             kind: "repair".into(),

@@ -6,9 +6,9 @@ use cti_base::{AgentName, CallId, TenantId, Timestamp};
 use cti_media::MediaEvent;
 use cti_switch::desk::AgentState;
 use cti_switch::trace::TraceEntry;
-use cti_switch::{Fact, Input};
+use cti_switch::{CallbackState, Fact, Input};
 
-use super::{Due, WhoHangsUp, World};
+use super::{Due, Tamper, WhoHangsUp, World};
 use crate::desk;
 use crate::media::ensure;
 
@@ -20,7 +20,7 @@ impl World {
             None => return Ok(()),
         };
         if let Fact::AgentState { tenant, agent, state: AgentState::Offered, .. } = &fact {
-            self.fairness.reserved(now, &self.ledger, &self.workers, &(tenant.clone(), agent.clone()));
+            self.fairness.reserved(now, &self.ledger, &self.workers, &(tenant.clone(), agent.clone()))?;
         }
         if let Fact::AgentState { tenant, agent, state, .. } = &fact
             && *state != AgentState::Offered
@@ -36,8 +36,9 @@ impl World {
                 self.fairness.offered(now, &self.ledger, call, &agent)?;
             }
             Fact::OfferEnded { offer, .. } => self.fairness.rings_no_more(now, offer)?,
-            Fact::Traced { call, entry, .. } => match *entry {
-                TraceEntry::Entered { .. } => self.fairness.lined_up(&mut self.ledger, call)?,
+            Fact::Traced { tenant, call, entry, .. } => match *entry {
+                TraceEntry::Offered { agent, .. } => self.fairness.chosen(&self.ledger, call, (tenant, agent)),
+                TraceEntry::Entered { .. } => self.fairness.lined_up(now, &mut self.ledger, call)?,
                 TraceEntry::Preferred { agent, for_ms: None } => {
                     self.fairness.alone(&mut self.ledger, call, agent)?;
                 }
@@ -58,16 +59,31 @@ impl World {
                     format!("{recording} ends with the gaps {gaps:?}, by the recorder {known:?}")
                 })?;
             }
+            Fact::Queued { call, .. } => {
+                if self.ledger.calls[&call].dialing {
+                    self.fairness.callbacks.lined_up(&mut self.ledger, call)?;
+                    if self.tamper == Tamper::CallbackJumps {
+                        self.ledger.comes_at(call, now);
+                    }
+                }
+            }
+            Fact::CallbackRequested { callback } => {
+                self.fairness.callbacks.requested(now, &mut self.ledger, &callback)?
+            }
+            Fact::CallbackAttempt { callback } => {
+                self.fairness.attempted(now, &mut self.ledger, &callback)?;
+                if let Some(call) = callback.call_id.filter(|_| callback.state == CallbackState::Waiting) {
+                    // The next attempt has another customer's leg.
+                    self.workers.customers.remove(&call);
+                }
+            }
+            Fact::CallbackEnded { callback } => self.fairness.callback_over(now, &mut self.ledger, &callback)?,
             Fact::CallStarted { .. }
-            | Fact::Queued { .. }
             | Fact::QueueLeft { .. }
             | Fact::TalkEnded { .. }
             | Fact::Held { .. }
             | Fact::RecordingStarted { .. }
             | Fact::WrapupEnded { .. }
-            | Fact::CallbackRequested { .. }
-            | Fact::CallbackAttempt { .. }
-            | Fact::CallbackEnded { .. }
             | Fact::AgentState { .. } => {}
         }
         Ok(())
@@ -75,8 +91,8 @@ impl World {
 
     pub(super) fn answered(&mut self, tenant: TenantId, call: CallId, agent: AgentName) {
         let ms = Duration::from_millis;
-        let caller = &self.profile.callers[self.callers[&self.ledger.calls[&call].from]];
-        let (talk, holds) = (caller.talk, caller.holds);
+        let caller = self.callers.get(&self.ledger.calls[&call].from).map(|n| &self.profile.callers[*n]);
+        let (talk, holds) = caller.map_or_else(|| (ms(300 + self.rng.below(20_000)), false), |c| (c.talk, c.holds));
         let who = match self.rng.below(20) {
             0..=10 => WhoHangsUp::Caller,
             11..=18 => WhoHangsUp::Phone,

@@ -47,8 +47,7 @@ impl World {
             }
             Due::TalkOver(call, who) => {
                 if matches!(who, WhoHangsUp::Caller | WhoHangsUp::Both) {
-                    let caller = self.callers[&self.ledger.calls[&call].from];
-                    self.caller_hangs_up(caller);
+                    self.customer_hangs_up(call);
                 }
                 if matches!(who, WhoHangsUp::Phone | WhoHangsUp::Both)
                     && let Some((n, session)) = self.phone_of(call)
@@ -64,9 +63,7 @@ impl World {
                 }
             }
             Due::CallerHold(call, held) => {
-                let caller = self.callers[&self.ledger.calls[&call].from];
-                if let Some(session) = self.dialled.get(&caller).copied() {
-                    let n = self.profile.callers[caller].tenant;
+                if let Some((n, session)) = self.customer_of(call) {
                     self.uas[n].hold(now, session, held);
                     self.pump(n);
                 }
@@ -106,11 +103,23 @@ impl World {
                     self.uas[ua].deaf_until = now + Duration::from_millis(self.rng.below(20_000));
                 }
             }
+            Due::Tires(n, session) => self.tires(n, session),
+            Due::Schedule => return self.schedule(),
+            Due::CancelOne => return self.cancel_one(),
+            Due::CancelAll => return self.cancel_all(),
             Due::Redeclare => return self.redeclare(),
             Due::Garbage => return self.garbage(),
-            Due::Drain => return self.input(Input::Drain),
-            Due::Close => return self.input(Input::Close),
+            Due::Drain => {
+                self.fairness.drained = true;
+                return self.input(Input::Drain);
+            }
+            Due::Close => {
+                self.fairness.drained = true;
+                return self.input(Input::Close);
+            }
             Due::AllHangUp => {
+                self.later(Duration::ZERO, Due::CancelAll);
+                self.customers_hang_up();
                 for caller in 0..self.profile.callers.len() {
                     self.caller_hangs_up(caller);
                 }

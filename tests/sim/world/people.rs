@@ -38,6 +38,23 @@ impl World {
         }
     }
 
+    /// Where the customer's side of a call is, called or calling.
+    pub(super) fn customer_of(&self, call: CallId) -> Option<(usize, SessionId)> {
+        let story = &self.ledger.calls[&call];
+        if story.outbound {
+            return self.called(call);
+        }
+        let caller = *self.callers.get(&story.from)?;
+        Some((self.profile.callers[caller].tenant, *self.dialled.get(&caller)?))
+    }
+
+    pub(super) fn customer_hangs_up(&mut self, call: CallId) {
+        if let Some((n, session)) = self.customer_of(call) {
+            self.uas[n].endpoint.hangup(self.now, session, None);
+            self.pump(n);
+        }
+    }
+
     // The phones.
 
     /// The phone and the session in which the call's agent talks.
@@ -52,6 +69,9 @@ impl World {
     }
 
     pub(super) fn ringing(&mut self, n: usize, session: SessionId) {
+        if n < self.profile.carriers.len() {
+            return self.customer_rings(n, session);
+        }
         let ms = Duration::from_millis;
         let odd = self.rng.below(1_000) < self.profile.bad_phones;
         let ring = ms(self.rng.below(60));

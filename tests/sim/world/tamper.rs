@@ -31,6 +31,10 @@ pub enum Tamper {
     IgnoredPreference,
     /// Phones ring longer than the file says.
     RingsOn,
+    /// A callback goes before who came before it.
+    CallbackJumps,
+    /// A customer is dialled, and an agent kept, longer than the file says.
+    DialsOn,
     /// Another agent rings than the strategy says.
     WrongChoice,
     /// Who just missed the caller rings again.
@@ -48,7 +52,7 @@ pub enum Tamper {
 }
 
 impl Tamper {
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::SecondOffer,
         Self::UnservedCaller,
         Self::IgnoredPriority,
@@ -65,6 +69,8 @@ impl Tamper {
         Self::IgnoredOrder,
         Self::IgnoredPreference,
         Self::RingsOn,
+        Self::CallbackJumps,
+        Self::DialsOn,
         Self::WrongChoice,
         Self::AskedAgain,
         Self::SeenAndLost,
@@ -90,7 +96,8 @@ impl Tamper {
             Self::NoReply => "never answered",
             Self::OtherFinal => "one final answer",
             Self::RelaxedEarly | Self::IgnoredPreference => "may not have",
-            Self::RingsOn => "too long",
+            Self::RingsOn | Self::DialsOn => "too long",
+            Self::CallbackJumps => "callbacks never jump the line",
             Self::WrongChoice => "the better choice",
             Self::AskedAgain => "not the same again",
             Self::SeenAndLost => "exactly one end",
