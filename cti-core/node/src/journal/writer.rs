@@ -203,33 +203,35 @@ impl Writer {
 
     /// One small step of what there is to prune; whether there may be more.
     fn prune(&mut self) -> bool {
+        self.prune_groups_step() || self.prune_facts_step()
+    }
+
+    fn prune_groups_step(&mut self) -> bool {
         if self.prune_groups {
-            let more = self.step(Store::prune_groups);
-            self.prune_groups = more;
-            return more;
+            self.prune_groups = self.step(Store::prune_groups).unwrap_or(false);
         }
-        self.prune_facts_step()
+        self.prune_groups
     }
 
     fn prune_facts_step(&mut self) -> bool {
         let Some((through, before)) = self.told.shared.to_prune() else { return false };
         let more = self.step(|store| store.prune_facts(through, before));
-        if !more {
+        if more == Some(false) {
             self.told.shared.pruned();
         }
-        more
+        more.unwrap_or(false)
     }
 
-    fn step(&mut self, step: impl FnOnce(&mut Store) -> rusqlite::Result<bool>) -> bool {
-        let Some(store) = &mut self.store else { return false };
-        match step(store) {
+    /// `None` where it failed.
+    fn step(&mut self, step: impl FnOnce(&mut Store) -> rusqlite::Result<bool>) -> Option<bool> {
+        match step(self.store.as_mut()?) {
             Ok(more) => {
                 self.checkpointer.committed(Store::wal_pages());
-                more
+                Some(more)
             }
             Err(error) => {
                 tracing::warn!(%error, "the journal was not pruned; it is tried again later");
-                false
+                None
             }
         }
     }
