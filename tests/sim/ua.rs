@@ -165,6 +165,7 @@ impl Ua {
                 | Event::Reanswered { .. }
                 | Event::InfoDigit { .. }
                 | Event::Registered { .. }
+                | Event::Probed { .. }
                 | Event::Unauthorized { .. }
                 | Event::Rejected { .. } => {}
             }

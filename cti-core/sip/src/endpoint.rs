@@ -5,13 +5,14 @@ use cti_base::{Rng, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Algorithm;
+use crate::probe;
 use crate::registrar::Registrar;
 use crate::registration::Registrations;
 use crate::session::Sessions;
 use crate::stack::{Stack, Timer, User};
 use crate::timer::TimerKey;
 use crate::wire::Uri;
-use crate::{ConnectionId, Event, Flow, Packet, RegistrationId, SessionId, Transmit, Transport};
+use crate::{ConnectionId, Event, Flow, Packet, ProbeId, RegistrationId, SessionId, Transmit, Transport};
 
 /// Which digest algorithms a challenge offers (RFC 3261 22, RFC 8760).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -280,6 +281,11 @@ impl Endpoint {
         self.registrations.unregister(&mut self.stack, now, registration);
     }
 
+    /// Asks by OPTIONS whether a peer is there; one `Event::Probed` follows.
+    pub fn probe(&mut self, now: Timestamp, target: &Target) -> ProbeId {
+        probe::send(&mut self.stack, now, target)
+    }
+
     // Queries.
 
     /// Where a registered phone is reached, newest contact first.
@@ -353,7 +359,9 @@ impl Endpoint {
             User::Reinvite(id) => sessions.reinvite_failed(stack, now, id, code),
             User::Bye(id) => sessions.bye_answered(stack, now, id, code, None),
             User::Notify(id) => sessions.notify_answered(id, code),
+            User::Refresh(id) => sessions.refreshed(stack, now, id, code, None),
             User::Registration(id) => registrations.failed(stack, now, id, code),
+            User::Probe(probe) => stack.emit(Event::Probed { probe, alive: probe::is_alive(code) }),
             User::Nobody => {}
         }
     }

@@ -14,6 +14,10 @@ pub struct SessionId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RegistrationId(pub u64);
 
+/// One OPTIONS of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProbeId(pub u64);
+
 /// A From, To or asserted identity, read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Party {
@@ -68,6 +72,8 @@ pub enum Event {
     Registered { tenant: String, user: String, contacts: usize },
     /// The result of `register`: seconds until it ends, or the status that refused it.
     RegisterResult { registration: RegistrationId, result: Result<u32, u16> },
+    /// The result of `probe`: whether somebody is there who takes calls.
+    Probed { probe: ProbeId, alive: bool },
     /// Credentials were shown and are wrong: not those of `user`, who may not even exist. A first REGISTER without any, and one
     /// whose nonce is only too old, is none of these.
     Unauthorized { user: Pii<String>, source: IpAddr },

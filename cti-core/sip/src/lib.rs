@@ -13,6 +13,7 @@ mod digest;
 mod endpoint;
 mod event;
 mod flow;
+mod probe;
 mod receive;
 mod registrar;
 mod registration;
@@ -27,5 +28,5 @@ pub mod wire;
 pub use endpoint::{
     Account, DigestPolicy, Endpoint, EndpointConfig, EndpointState, InviteRequest, RegisterRequest, Target,
 };
-pub use event::{EndCause, Event, InboundInvite, Party, RegistrationId, RejectReason, SessionId};
+pub use event::{EndCause, Event, InboundInvite, Party, ProbeId, RegistrationId, RejectReason, SessionId};
 pub use flow::{ConnectionId, Flow, Packet, Transmit, Transport};

@@ -3,11 +3,12 @@
 use cti_base::Timestamp;
 use rsip::headers::Header;
 
+use crate::probe;
 use crate::reply;
-use crate::session::{ALLOW, ALLOW_EVENTS};
+use crate::session::{ALLOW, ALLOW_EVENTS, MIN_SE_S, Wish, supports};
 use crate::stack::{Matched, User};
 use crate::wire::{Message, Method, Start, UriError, header_value, split};
-use crate::{Endpoint, Flow, Packet, RejectReason};
+use crate::{Endpoint, Event, Flow, Packet, RejectReason};
 
 /// Seconds after which a request that found no room may be tried again.
 const RETRY_AFTER_S: u64 = 5;
@@ -37,6 +38,9 @@ impl Endpoint {
             User::Reinvite(id) => sessions.reinvite_answered(stack, now, (id, client), flow, code, Some(message)),
             User::Bye(id) => sessions.bye_answered(stack, now, id, code, Some(message)),
             User::Notify(id) => sessions.notify_answered(id, code),
+            User::Refresh(id) => sessions.refreshed(stack, now, id, code, Some(message)),
+            User::Probe(probe) if code >= 200 => stack.emit(Event::Probed { probe, alive: probe::is_alive(code) }),
+            User::Probe(_) => {}
             User::Registration(id) => registrations.answered(stack, now, id, flow, code, message),
             User::Nobody => {}
         }
@@ -90,6 +94,8 @@ impl Endpoint {
             return false;
         }
         let required: Vec<&str> = message.list(|h| matches!(h, Header::Require(_) | Header::ProxyRequire(_)));
+        let understood = |tag: &&&str| ["timer", "100rel"].iter().any(|ours| ours.eq_ignore_ascii_case(tag));
+        let required: Vec<&str> = required.iter().filter(|tag| !understood(tag)).copied().collect();
         if !required.is_empty() {
             let unsupported = required.join(", ");
             reply::refuse(&mut self.stack, message, flow, 420, RejectReason::UnsupportedExtension, |_, out| {
@@ -157,6 +163,12 @@ impl Endpoint {
                         out.line("Accept", "application/sdp");
                     });
                 }
+                let wish = Wish::of(&message).filter(|_| supports(&message, "timer"));
+                if wish.is_some_and(|wish| wish.interval_s < MIN_SE_S) {
+                    return reply::refuse(stack, &message, flow, 422, RejectReason::UnsupportedExtension, |_, out| {
+                        out.number("Min-SE", u64::from(MIN_SE_S));
+                    });
+                }
                 self.sessions.called(stack, now, flow, message);
             }
             Some(rsip::Method::Register) => {
@@ -172,13 +184,18 @@ impl Endpoint {
                 out.line("Allow-Events", ALLOW_EVENTS);
             }),
             // Without a subscription of ours every NOTIFY is a stranger (RFC 6665 4.1.3).
-            Some(rsip::Method::Notify | rsip::Method::Bye | rsip::Method::Info | rsip::Method::Update) => {
+            Some(
+                rsip::Method::Notify
+                | rsip::Method::Bye
+                | rsip::Method::Info
+                | rsip::Method::Update
+                | rsip::Method::PRack,
+            ) => {
                 reply::refuse(stack, &message, flow, 481, RejectReason::NoDialog, |_, _| {});
             }
             Some(
                 rsip::Method::Ack
                 | rsip::Method::Cancel
-                | rsip::Method::PRack
                 | rsip::Method::Refer
                 | rsip::Method::Message
                 | rsip::Method::Publish,

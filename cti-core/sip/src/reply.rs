@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use rsip::headers::{Header, Headers};
 
-use crate::session::{ACCEPT, ALLOW, ALLOW_EVENTS};
+use crate::session::{ACCEPT, ALLOW, ALLOW_EVENTS, SUPPORTED};
 use crate::stack::Stack;
 use crate::wire::{Builder, Malformed, Message, Via, header_value, reason};
 use crate::{Event, Flow, RejectReason};
@@ -70,7 +70,7 @@ fn refusal(stack: &Stack, headers: &Headers, via: &Via, source: SocketAddr, code
 
 /// What we can do, for OPTIONS and for refusals of a method.
 pub fn capabilities(out: &mut Builder) {
-    out.line("Allow", ALLOW).line("Accept", ACCEPT).line("Allow-Events", ALLOW_EVENTS).line("Supported", "");
+    out.line("Allow", ALLOW).line("Accept", ACCEPT).line("Allow-Events", ALLOW_EVENTS).line("Supported", SUPPORTED);
 }
 
 pub fn allow(_: &Stack, out: &mut Builder) {

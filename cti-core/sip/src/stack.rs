@@ -13,7 +13,9 @@ use crate::transaction::{
     Client, ClientKind, Deadlines, Fired, Letter, Received, Repeated, Server, ServerKind, ServerState,
 };
 use crate::wire::{Message, Uri, Via, canonical};
-use crate::{ConnectionId, EndpointConfig, Event, Flow, RegistrationId, SessionId, Target, Transmit, Transport};
+use crate::{
+    ConnectionId, EndpointConfig, Event, Flow, ProbeId, RegistrationId, SessionId, Target, Transmit, Transport,
+};
 
 /// A client transaction of ours; its branch carries it, so an answer finds it without a search by text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -29,8 +31,11 @@ pub enum User {
     Reinvite(SessionId),
     Bye(SessionId),
     Notify(SessionId),
+    /// UPDATE that says that the session lives.
+    Refresh(SessionId),
     Registration(RegistrationId),
-    /// CANCEL, and BYE to a fork nobody waits for.
+    Probe(ProbeId),
+    /// CANCEL, PRACK, and BYE to a fork nobody waits for.
     Nobody,
 }
 
@@ -46,6 +51,10 @@ pub enum SessionTimer {
     Glare,
     /// The cancelled INVITE had no final answer.
     CancelWait,
+    /// The session is to be refreshed, or theirs did not come (RFC 4028).
+    Lasting,
+    /// Our provisional answer that was not acknowledged goes out again (RFC 3262).
+    Reliable,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -62,7 +71,9 @@ impl Timer {
     pub const fn is_wait(&self) -> bool {
         match self {
             Self::Client(_, letter) | Self::Server(_, letter) => matches!(letter, Letter::End),
-            Self::Session(_, timer) => matches!(timer, SessionTimer::AckWait | SessionTimer::CancelWait),
+            Self::Session(_, timer) => {
+                matches!(timer, SessionTimer::AckWait | SessionTimer::CancelWait | SessionTimer::Lasting)
+            }
             Self::Binding(_) | Self::Registration(_) => false,
         }
     }

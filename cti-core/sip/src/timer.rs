@@ -13,7 +13,7 @@ pub const T2: Duration = Duration::from_secs(4);
 /// Longest time a message stays in the network.
 pub const T4: Duration = Duration::from_secs(5);
 /// 64*T1.
-const T1_64: Duration = Duration::from_secs(32);
+pub const T1_64: Duration = Duration::from_secs(32);
 
 /// INVITE request retransmission, doubling; unreliable transports only.
 pub const TIMER_A: Duration = T1;

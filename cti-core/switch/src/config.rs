@@ -77,6 +77,9 @@ pub struct TrunkDecl {
     /// New calls a second.
     #[serde(default)]
     pub max_cps: Option<u32>,
+    /// Each host is asked by OPTIONS so often whether it is there, seconds; never without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options_s: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

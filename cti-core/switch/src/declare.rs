@@ -14,6 +14,7 @@ use crate::desk::AgentState;
 use crate::engine::{Engine, TenantState};
 use crate::fact::Outcome;
 use crate::figures::Today;
+use crate::health::Health;
 use crate::outbound::{HostsDown, OutboundUse};
 use crate::routing::TrunkTable;
 
@@ -33,6 +34,7 @@ impl Engine {
             trunks: BTreeMap::new(),
             outbound: OutboundUse::default(),
             hosts_down: HostsDown::default(),
+            health: Health::default(),
             records_pause_until: Timestamp::default(),
         });
         state.tenant = tenant.clone();
@@ -48,6 +50,7 @@ impl Engine {
             self.empty_queue(now, &id, &queue);
         }
         self.declare_callbacks(now, &id);
+        self.declare_hosts(now, &id);
         let agents: Vec<AgentName> =
             self.tenants.get(&id).map(|s| s.agents.keys().cloned().collect()).unwrap_or_default();
         for agent in &agents {

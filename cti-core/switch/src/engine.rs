@@ -24,6 +24,7 @@ use crate::desk;
 use crate::effect::{Effect, Measure};
 use crate::fact::{Fact, Outcome};
 use crate::figures::Today;
+use crate::health::Health;
 use crate::idle::Taken;
 use crate::input::Input;
 use crate::limits::{ALARM_STAY, ALARMS_MAX};
@@ -125,6 +126,7 @@ pub(crate) struct TenantState {
     pub trunks: BTreeMap<String, TrunkUse>,
     pub outbound: OutboundUse,
     pub hosts_down: HostsDown,
+    pub health: Health,
     /// Until then the records are not waited for: they did not answer in time.
     pub records_pause_until: Timestamp,
 }
@@ -280,6 +282,7 @@ impl Engine {
                 Timer::Call(call, kind) => self.call_timer(now, call, kind),
                 Timer::Agent(tenant, agent, kind) => self.agent_timer(now, &tenant, &agent, kind),
                 Timer::Callback(id, kind) => self.callback_timer(now, id, kind),
+                Timer::Probe(tenant, host) => self.probe_host(now, &tenant, host),
                 Timer::Acd(tenant) => self.acd_deadline(now, &tenant),
             }
             self.run_acd(now);
@@ -321,6 +324,7 @@ impl Engine {
             Event::Registered { tenant, user, contacts } => self.registered(now, &tenant, &user, contacts),
             // This switch registers nowhere in this form of the tenant's file.
             Event::RegisterResult { registration: _, result: _ } => {}
+            Event::Probed { probe, alive } => self.host_answered(now, probe, alive),
             Event::Unauthorized { user, source } => self.measures.push(Measure::Unauthorized { user, source }),
             Event::Rejected { reason } => self.measures.push(Measure::SipRejected { reason }),
         }

@@ -15,6 +15,7 @@ mod effect;
 mod engine;
 mod fact;
 pub mod figures;
+mod health;
 pub mod hours;
 mod idle;
 mod input;

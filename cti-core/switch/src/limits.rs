@@ -86,6 +86,13 @@ pub const CALLBACK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a trunk's host that did not answer comes after the others.
 pub const TRUNK_HOST_DOWN: Duration = Duration::from_secs(30);
 
+/// How often a trunk's hosts may be asked whether they are there, seconds.
+pub const OPTIONS_S: std::ops::RangeInclusive<u32> = 5..=3_600;
+/// A host that did not answer is asked again after this, doubling up to its usual time.
+pub const PROBE_AGAIN: Duration = Duration::from_secs(5);
+/// The hosts of a declaration are asked one after the other, so far apart.
+pub const PROBE_APART: Duration = Duration::from_millis(100);
+
 /// Alarms shown at once, and how long one stays after it was last raised.
 pub const ALARMS_MAX: usize = 16;
 pub const ALARM_STAY: Duration = Duration::from_secs(300);

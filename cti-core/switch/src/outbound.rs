@@ -106,8 +106,12 @@ pub(crate) struct HostsDown(BTreeMap<String, Timestamp>);
 
 impl HostsDown {
     pub(crate) fn note(&mut self, now: Timestamp, host: &str) {
+        self.note_until(now, host, now + TRUNK_HOST_DOWN);
+    }
+
+    pub(crate) fn note_until(&mut self, now: Timestamp, host: &str, until: Timestamp) {
         self.0.retain(|_, until| *until > now);
-        self.0.insert(host.to_owned(), now + TRUNK_HOST_DOWN);
+        self.0.insert(host.to_owned(), until);
     }
 
     pub(crate) fn forget(&mut self, host: &str) {

@@ -22,6 +22,7 @@ use crate::callback::Callbacks;
 use crate::config::{AgentDecl, Tenant};
 use crate::engine::{Engine, EngineConfig, OpenLeg, OpenRecording, Party, TenantState, TrunkUse};
 use crate::figures::Today;
+use crate::health::Health;
 use crate::live::Alarm;
 use crate::outbound::{HostsDown, OutboundUse};
 use crate::routing::TrunkTable;
@@ -73,6 +74,7 @@ struct TenantRef<'a> {
     trunks: &'a BTreeMap<String, TrunkUse>,
     outbound: OutboundUse,
     hosts_down: &'a HostsDown,
+    health: &'a Health,
     records_pause_until: Timestamp,
 }
 
@@ -114,6 +116,8 @@ struct SavedTenant {
     outbound: OutboundUse,
     #[serde(default)]
     hosts_down: HostsDown,
+    #[serde(default)]
+    health: Health,
     records_pause_until: Timestamp,
 }
 
@@ -234,6 +238,7 @@ impl<'a> TenantRef<'a> {
             trunks: &state.trunks,
             outbound: state.outbound,
             hosts_down: &state.hosts_down,
+            health: &state.health,
             records_pause_until: state.records_pause_until,
         }
     }
@@ -252,6 +257,7 @@ impl SavedTenant {
             trunks,
             outbound,
             hosts_down,
+            health,
             records_pause_until,
         } = self;
         let id = &tenant.doc.tenant.id;
@@ -268,7 +274,19 @@ impl SavedTenant {
             agent.reach = Reach::of(endpoint, id, decl);
         }
         acd.configure(alive, Arc::new(tenant.doc.acd_rules()));
-        Ok(TenantState { tenant, queues, agents, acd, day, today, trunks, outbound, hosts_down, records_pause_until })
+        Ok(TenantState {
+            tenant,
+            queues,
+            agents,
+            acd,
+            day,
+            today,
+            trunks,
+            outbound,
+            hosts_down,
+            health,
+            records_pause_until,
+        })
     }
 }
 

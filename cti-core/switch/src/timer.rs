@@ -14,6 +14,8 @@ pub(crate) enum Timer {
     Callback(CallbackId, CallbackTimer),
     /// Something falls due in the tenant's ACD: limits, steps and pauses of those who wait.
     Acd(TenantId),
+    /// A trunk's host is to be asked whether it is there.
+    Probe(TenantId, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -103,7 +105,7 @@ impl Timers {
         }
         let acds = self.keys.iter().rev().map_while(|(timer, (at, _))| match timer {
             Timer::Acd(tenant) => Some((tenant, *at)),
-            Timer::Call(..) | Timer::Agent(..) | Timer::Callback(..) => None,
+            Timer::Call(..) | Timer::Agent(..) | Timer::Callback(..) | Timer::Probe(..) => None,
         });
         acds.filter(|(_, at)| *at <= now).map(|(tenant, _)| tenant.clone()).collect()
     }

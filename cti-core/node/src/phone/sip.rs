@@ -164,7 +164,7 @@ impl Worker {
                 };
                 self.ended(now, line, session, outcome, by_peer);
             }
-            Event::Registered { .. } | Event::Unauthorized { .. } | Event::Rejected { .. } => {}
+            Event::Registered { .. } | Event::Probed { .. } | Event::Unauthorized { .. } | Event::Rejected { .. } => {}
             Event::RegisterResult { registration, result } => {
                 let first = matches!(result, Ok(1..)) && !std::mem::replace(&mut self.lines[line].registered, true);
                 self.count(|figures| {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cti_base::{Pii, Timestamp};
 
+use super::reliable::{self, Reliable};
 use super::{Incoming, Phase, Sent, Session, Sessions, dialog_lines, timer};
 use crate::dialog::Dialog;
 use crate::stack::{SessionTimer, Stack};
@@ -19,6 +20,10 @@ impl Sessions {
         let tag = stack.rng.hex::<8>();
         let dialog = Dialog::called(&request, tag, flow);
         let id = self.insert(stack, dialog, Phase::Called);
+        if let Some(session) = self.all.get_mut(&id) {
+            session.asked_to_last(&request);
+            session.reliable = reliable::is_required(&request).then(Reliable::default);
+        }
         let server = stack.start_server(&request, flow, Some(id));
         let trying = crate::reply::start(stack, &request, flow, 100, None).end();
         stack.respond(now, server, 100, trying);
@@ -32,11 +37,24 @@ impl Sessions {
     pub fn ring(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, sdp: Option<Bytes>) {
         let Some(session) = self.all.get_mut(&id).filter(|session| session.phase == Phase::Called) else { return };
         let code = if sdp.is_some() { 183 } else { 180 };
+        let rseq = match &mut session.reliable {
+            Some(reliable) => match reliable.next(sdp.as_ref()) {
+                Some(rseq) => Some(rseq),
+                None => return,
+            },
+            None => None,
+        };
         let Some(incoming) = &session.incoming else { return };
         let mut out = session.response(stack, incoming, code);
         dialog_lines(stack, &incoming.request, &incoming.flow, &mut out);
+        if let Some(rseq) = rseq {
+            out.line("Require", "100rel").number("RSeq", u64::from(rseq));
+        }
         let bytes = out.sdp(sdp.as_ref());
         stack.respond(now, incoming.server, code, bytes.clone());
+        if rseq.is_some() {
+            session.sent_reliably(stack, now, bytes.clone(), sdp.is_some());
+        }
         session.ringing = Some((code, bytes));
         stack.timers.cancel(&mut session.slots.refresh);
         session.slots.refresh = timer(stack, now + PROVISIONAL_REFRESH, id, SessionTimer::Refresh);
@@ -44,6 +62,10 @@ impl Sessions {
 
     pub(super) fn refresh_ringing(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId) {
         let Some(session) = self.all.get_mut(&id).filter(|session| session.phase == Phase::Called) else { return };
+        if session.reliable.is_some() {
+            // Each reliable answer is another one.
+            return self.ring(stack, now, id, None);
+        }
         let (Some(incoming), Some((code, bytes))) = (&session.incoming, &session.ringing) else { return };
         stack.respond(now, incoming.server, *code, bytes.clone());
         session.slots.refresh = timer(stack, now + PROVISIONAL_REFRESH, id, SessionTimer::Refresh);
@@ -53,6 +75,10 @@ impl Sessions {
         let Some(session) = self.all.get_mut(&id).filter(|session| session.phase == Phase::Called) else { return };
         stack.timers.cancel(&mut session.slots.refresh);
         session.ringing = None;
+        if session.reliable.as_mut().is_some_and(|reliable| reliable.keeps_back(sdp)) {
+            return;
+        }
+        stack.timers.cancel(&mut session.slots.reliable);
         session.phase = Phase::Talking;
         session.unacked = true;
         self.unacked += 1;
@@ -138,8 +164,11 @@ impl Session {
         let Some(mut incoming) = self.incoming.take() else { return };
         let mut out = self.response(stack, &incoming, 200);
         dialog_lines(stack, &incoming.request, &incoming.flow, &mut out);
+        self.lasting_lines(&incoming.request, &mut out);
         let bytes = out.sdp(Some(sdp));
         stack.respond(now, incoming.server, 200, bytes.clone());
+        self.describes(sdp);
+        self.lasts(stack, now);
         if !incoming.request.cseq.method.is(rsip::Method::Invite) {
             return;
         }

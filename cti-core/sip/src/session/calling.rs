@@ -4,7 +4,8 @@ use bytes::Bytes;
 use cti_base::Timestamp;
 use rsip::headers::Header;
 
-use super::{ALLOW, ALLOW_EVENTS, Ending, Hangup, Phase, Session, Sessions, timer};
+use super::lasting::SESSION_S;
+use super::{ALLOW, ALLOW_EVENTS, Ending, Hangup, Phase, SUPPORTED, Session, Sessions, timer};
 use crate::dialog::Dialog;
 use crate::endpoint::UNREACHABLE;
 use crate::stack::{ClientId, SessionTimer, Stack, User};
@@ -99,6 +100,17 @@ impl Sessions {
                 return;
             }
         }
+        // RFC 4028 7.3: the peer wants no sign of life so often.
+        if code == 422 && session.hangup.is_none() {
+            let min_se = message.other("Min-SE").and_then(|text| text.split(';').next()?.trim().parse::<u32>().ok());
+            if let Some(min_se) = min_se.filter(|min_se| *min_se > session.asks_s.unwrap_or(SESSION_S)) {
+                session.asks_s = Some(min_se);
+                session.dialog.bump();
+                session.provisional = false;
+                session.send_invite(stack, now, None);
+                return;
+            }
+        }
         let reason = match &message.start {
             crate::wire::Start::Response { reason, .. } => reason.clone(),
             crate::wire::Start::Request { .. } => String::new(),
@@ -163,6 +175,7 @@ impl Session {
     ) -> Bytes {
         let mut out = self.dialog.request_by(stack, flow, "INVITE", self.dialog.local_cseq, client);
         out.line("Contact", &stack.contact(&flow, "")).line("Allow", ALLOW).line("Allow-Events", ALLOW_EVENTS);
+        out.line("Supported", SUPPORTED).number("Session-Expires", u64::from(self.asks_s.unwrap_or(SESSION_S)));
         out.line("User-Agent", &stack.config.user_agent);
         if let Some((name, value)) = authorization {
             out.line(name, value);
@@ -205,6 +218,9 @@ impl Session {
         if message.to.tag().is_some() {
             self.dialog.answered(message, flow);
         }
+        if !self.acknowledge(stack, now, message) {
+            return;
+        }
         if let Some(events) = message.other("Allow-Events") {
             self.talk_allowed = crate::wire::split(events, b',').any(|event| event.eq_ignore_ascii_case("talk"));
         }
@@ -213,7 +229,11 @@ impl Session {
 
     fn answered(&mut self, stack: &mut Stack, now: Timestamp, client: ClientId, flow: Flow, message: &Message) {
         self.dialog.answered(message, flow);
-        self.request = None;
+        let request = self.request.take();
+        self.agreed_to_last(message, request.as_ref().map(|request| &request.offer));
+        self.lasts(stack, now);
+        // RFC 3262 5: what was described in a reliable provisional answer need not be again.
+        let early_sdp = self.early_sdp.take();
         self.auth_tries = 0;
         self.phase = Phase::Talking;
         let ack = self.ack(stack, message.cseq.number);
@@ -224,7 +244,7 @@ impl Session {
                 self.ending = Ending::Cancelled;
                 self.send_bye(stack, now, hangup.q850, None);
             }
-            None => stack.emit(Event::Answered { session: self.id, sdp: message.sdp() }),
+            None => stack.emit(Event::Answered { session: self.id, sdp: message.sdp().or(early_sdp) }),
         }
     }
 

@@ -2,9 +2,12 @@
 
 mod called;
 mod calling;
+mod lasting;
+mod reliable;
 mod within;
 
 pub use calling::{AUTH_TRIES_MAX, answer_challenge};
+pub use lasting::{MIN_SE_S, Wish, supports};
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,6 +15,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use cti_base::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use lasting::Lasting;
+use reliable::Reliable;
 
 use crate::dialog::Dialog;
 use crate::saved::{is_default, micros};
@@ -22,7 +28,9 @@ use crate::wire::{Builder, Message};
 use crate::{EndCause, Event, Flow, InviteRequest, SessionId};
 
 /// What we understand, for Allow (RFC 3261 20.5).
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE, PRACK";
+/// Extensions that we understand: session timers (RFC 4028) and reliable provisional answers (RFC 3262).
+pub const SUPPORTED: &str = "timer, 100rel";
 /// Events of NOTIFY that a phone of ours understands (RFC 6665 8.2.2).
 pub const ALLOW_EVENTS: &str = "talk, hold";
 pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
@@ -54,6 +62,8 @@ enum Ending {
 enum EndCauseKind {
     Local,
     NoAck,
+    /// The peer did not refresh the session.
+    Gone,
 }
 
 /// An INVITE or UPDATE of the peer's that is not done.
@@ -90,6 +100,8 @@ struct Slots {
     refresh: Option<TimerKey>,
     glare: Option<TimerKey>,
     cancel_wait: Option<TimerKey>,
+    lasting: Option<TimerKey>,
+    reliable: Option<TimerKey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -135,6 +147,25 @@ pub struct Session {
     ending: Ending,
     #[serde(default, skip_serializing_if = "is_default")]
     bye_tries: u8,
+    /// How long the session lasts without a word, where both sides agreed to that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lasting: Option<Lasting>,
+    /// What our INVITE asks for where it is not the usual, seconds.
+    #[serde(default, skip_serializing_if = "is_default")]
+    asks_s: Option<u32>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    update_allowed: bool,
+    /// The re-INVITE under way is a refresh and no offer of the switch.
+    #[serde(default, skip_serializing_if = "is_default")]
+    refreshing: bool,
+    /// The caller wants PRACKs for our provisional answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reliable: Option<Reliable>,
+    /// Tag and number of the peer's last provisional answer that we acknowledged, and a description that came with one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heard: Option<(String, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    early_sdp: Option<Bytes>,
     #[serde(skip)]
     slots: Slots,
 }
@@ -184,6 +215,8 @@ impl Sessions {
             SessionTimer::Refresh => self.refresh_ringing(stack, now, id),
             SessionTimer::Glare => self.retry_reoffer(stack, now, id),
             SessionTimer::CancelWait => self.give_up(stack, id),
+            SessionTimer::Lasting => self.lasting_fired(stack, now, id),
+            SessionTimer::Reliable => self.repeat_reliable(stack, now, id),
         }
     }
 
@@ -202,6 +235,8 @@ impl Sessions {
             SessionTimer::Refresh => &mut slots.refresh,
             SessionTimer::Glare => &mut slots.glare,
             SessionTimer::CancelWait => &mut slots.cancel_wait,
+            SessionTimer::Lasting => &mut slots.lasting,
+            SessionTimer::Reliable => &mut slots.reliable,
         })
     }
 
@@ -242,6 +277,13 @@ impl Sessions {
             unacked: false,
             ending: Ending::Cause(EndCauseKind::Local),
             bye_tries: 0,
+            lasting: None,
+            asks_s: None,
+            update_allowed: false,
+            refreshing: false,
+            reliable: None,
+            heard: None,
+            early_sdp: None,
             slots: Slots::default(),
         };
         self.all.insert(id, session);
@@ -252,8 +294,8 @@ impl Sessions {
     fn remove(&mut self, stack: &mut Stack, id: SessionId) -> Option<Session> {
         let mut session = self.all.remove(&id)?;
         self.by_tag.remove(&session.dialog.local_tag);
-        let Slots { repeat, ack_wait, refresh, glare, cancel_wait } = &mut session.slots;
-        for slot in [repeat, ack_wait, refresh, glare, cancel_wait] {
+        let Slots { repeat, ack_wait, refresh, glare, cancel_wait, lasting, reliable } = &mut session.slots;
+        for slot in [repeat, ack_wait, refresh, glare, cancel_wait, lasting, reliable] {
             stack.timers.cancel(slot);
         }
         // A re-INVITE without its final answer has no timer of its own, and the dialog it was for is over.
@@ -298,9 +340,8 @@ impl Session {
 
     fn send_bye(&mut self, stack: &mut Stack, now: Timestamp, q850: Option<u8>, authorization: Option<(&str, String)>) {
         self.phase = Phase::Ending;
-        for slot in
-            [&mut self.slots.repeat, &mut self.slots.ack_wait, &mut self.slots.glare, &mut self.slots.cancel_wait]
-        {
+        let Slots { repeat, ack_wait, refresh: _, glare, cancel_wait, lasting, reliable: _ } = &mut self.slots;
+        for slot in [repeat, ack_wait, glare, cancel_wait, lasting] {
             stack.timers.cancel(slot);
         }
         self.send_within(stack, now, rsip::Method::Bye, User::Bye(self.id), |stack, _, mut out| {
@@ -329,6 +370,7 @@ fn dialog_lines(stack: &Stack, request: &Message, flow: &Flow, out: &mut Builder
         }
     }
     out.line("Contact", &stack.contact(flow, "")).line("Allow", ALLOW).line("Allow-Events", ALLOW_EVENTS);
+    out.line("Supported", SUPPORTED);
 }
 
 /// The `cause` of a Reason header with protocol Q.850 (RFC 3326).
@@ -343,6 +385,7 @@ const fn end_cause(kind: EndCauseKind) -> EndCause {
     match kind {
         EndCauseKind::Local => EndCause::Local,
         EndCauseKind::NoAck => EndCause::NoAck,
+        EndCauseKind::Gone => EndCause::Gone,
     }
 }
 

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use cti_base::Timestamp;
 use rsip::headers::Header;
 
-use super::{ALLOW, ALLOW_EVENTS, Ending, Hangup, Incoming, Outgoing, Phase, Session, Sessions, end_cause, timer};
+use super::{
+    ALLOW, ALLOW_EVENTS, Ending, Hangup, Incoming, MIN_SE_S, Outgoing, Phase, Session, Sessions, Wish, end_cause, timer,
+};
 use crate::reply;
 use crate::stack::{ClientId, SessionTimer, Stack, User};
 use crate::wire::{Builder, Message};
@@ -75,6 +77,7 @@ impl Sessions {
         let talking = |session: &&mut Session| session.phase == Phase::Talking;
         let Some(session) = self.all.get_mut(&id).filter(talking) else { return };
         session.queued = Some(sdp);
+        session.refreshing = false;
         session.next_reoffer(stack, now);
     }
 
@@ -106,7 +109,11 @@ impl Sessions {
                 let ack = session.ack(stack, outgoing.cseq);
                 stack.set_ack(client, message.to.tag().unwrap_or("").to_owned(), ack);
                 if session.phase == Phase::Talking {
-                    stack.emit(Event::Reanswered { session: id, result: Ok(message.sdp()) });
+                    session.describes(&outgoing.sdp);
+                    session.lasts(stack, now);
+                    if !std::mem::take(&mut session.refreshing) {
+                        stack.emit(Event::Reanswered { session: id, result: Ok(message.sdp()) });
+                    }
                     session.next_reoffer(stack, now);
                 }
             }
@@ -134,7 +141,12 @@ impl Sessions {
                 self.finish(stack, id, Event::Ended { session: id, cause: EndCause::Gone });
             }
             _ => {
-                stack.emit(Event::Reanswered { session: id, result: Err(code) });
+                // A peer that refuses what it has already is there all the same.
+                if std::mem::take(&mut session.refreshing) {
+                    session.lasts(stack, now);
+                } else {
+                    stack.emit(Event::Reanswered { session: id, result: Err(code) });
+                }
                 session.next_reoffer(stack, now);
             }
         }
@@ -237,15 +249,22 @@ impl Sessions {
                             out.number("Retry-After", stack_jitter(request.cseq.number));
                         }
                     }),
+                    Verdict::TooShort => plain(stack, 422, &|out| {
+                        out.number("Min-SE", u64::from(MIN_SE_S));
+                    }),
                     Verdict::Refresh => {
                         session.dialog.refresh_target(&request);
+                        session.asked_to_last(&request);
                         let contact = stack.contact(&flow, "");
                         plain(stack, 200, &|out| {
                             out.line("Contact", &contact).line("Allow", ALLOW);
+                            session.lasting_lines(&request, out);
                         });
+                        session.lasts(stack, now);
                     }
                     Verdict::Offer => {
                         session.dialog.refresh_target(&request);
+                        session.asked_to_last(&request);
                         if invite {
                             let trying = reply::start(stack, &request, flow, 100, None).end();
                             stack.respond(now, server, 100, trying);
@@ -280,10 +299,16 @@ impl Sessions {
                 out.line("Allow-Events", ALLOW_EVENTS);
             }),
             rsip::Method::Options => plain(stack, 200, &reply::capabilities),
+            rsip::Method::PRack => {
+                let code = session.acknowledges(stack, &request);
+                plain(stack, code, &|_| {});
+                if code == 200 {
+                    self.after_prack(stack, now, id);
+                }
+            }
             rsip::Method::Ack
             | rsip::Method::Cancel
             | rsip::Method::Register
-            | rsip::Method::PRack
             | rsip::Method::Refer
             | rsip::Method::Message
             | rsip::Method::Publish => plain(stack, 405, &|out| {
@@ -317,6 +342,8 @@ enum Verdict {
     Offer,
     /// An UPDATE without an offer: a new target, nothing else.
     Refresh,
+    /// It asks for a session that lasts less than we take (RFC 4028 8.1).
+    TooShort,
     Refuse(u16),
 }
 
@@ -324,6 +351,9 @@ impl Session {
     fn reoffer_verdict(&self, invite: bool, request: &Message) -> Verdict {
         if self.phase == Phase::Ending {
             return Verdict::Refuse(481);
+        }
+        if Wish::of(request).is_some_and(|wish| wish.interval_s < MIN_SE_S) {
+            return Verdict::TooShort;
         }
         if !invite && request.sdp().is_none() {
             return Verdict::Refresh;

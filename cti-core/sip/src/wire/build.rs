@@ -212,6 +212,7 @@ pub const fn reason(code: u16) -> &'static str {
         500 => "Server Internal Error",
         501 => "Not Implemented",
         503 => "Service Unavailable",
+        422 => "Session Interval Too Small",
         504 => "Server Time-out",
         505 => "Version Not Supported",
         513 => "Message Too Large",

@@ -1,6 +1,7 @@
 //! Endpoints against each other and against hand-written messages, with time moved by hand.
 
 mod calls;
+mod carriers;
 mod corpus;
 mod limits;
 mod lossy;

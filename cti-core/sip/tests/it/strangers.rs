@@ -74,11 +74,11 @@ fn requests_that_can_not_be_served_get_their_status_and_are_counted() {
         }
         assert_eq!(net.ends[0].1.transactions(), 0);
     };
-    let allow = "\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE\r\n";
+    let allow = "\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE, PRACK\r\n";
     let plain = |method: &str| request(method, "b", TO, 1, "");
     check(plain("OPTIONS"), 200, allow, None);
     check(plain("OPTIONS"), 200, "\r\nAccept: application/sdp", None);
-    check(plain("OPTIONS"), 200, "\r\nSupported: \r\n", None);
+    check(plain("OPTIONS"), 200, "\r\nSupported: timer, 100rel\r\n", None);
     check(plain("REFER"), 405, allow, Some(RejectReason::UnsupportedMethod));
     check(plain("MESSAGE"), 405, allow, Some(RejectReason::UnsupportedMethod));
     check(plain("FROBNICATE"), 501, allow, Some(RejectReason::UnsupportedMethod));

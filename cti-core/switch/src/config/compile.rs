@@ -7,7 +7,7 @@ use ivr_scripts::{Script, World};
 
 use super::{AnswerWhen, ConfigError, Phone, Route, Tenant, TenantDoc};
 use crate::hours::Hours;
-use crate::limits::TENANT_ENTRIES_MAX;
+use crate::limits::{OPTIONS_S, TENANT_ENTRIES_MAX};
 use crate::routing::TrunkHost;
 
 mod callbacks;
@@ -104,6 +104,14 @@ impl Check<'_> {
             }
             if trunk.max_calls == 0 {
                 self.fault(format!("{path}.max_calls"), "must be at least 1");
+            }
+            if trunk.options_s.is_some_and(|seconds| !OPTIONS_S.contains(&seconds)) {
+                let text = format!(
+                    "must be {} to {} seconds; leave it out to ask no host",
+                    OPTIONS_S.start(),
+                    OPTIONS_S.end()
+                );
+                self.fault(format!("{path}.options_s"), text);
             }
             if trunk.max_cps == Some(0) {
                 self.fault(format!("{path}.max_cps"), "must be at least 1; leave it out for no limit");

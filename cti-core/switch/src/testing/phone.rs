@@ -268,6 +268,7 @@ impl Phone {
             Event::Notify { .. }
             | Event::InfoDigit { .. }
             | Event::Registered { .. }
+            | Event::Probed { .. }
             | Event::Unauthorized { .. }
             | Event::Rejected { .. } => return,
         };

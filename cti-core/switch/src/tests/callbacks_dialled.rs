@@ -314,6 +314,35 @@ fn a_trunks_next_host_is_asked_when_the_first_is_down() {
 }
 
 #[test]
+fn a_host_that_answers_no_options_is_known_before_any_call_and_asked_again_ever_less_often() {
+    let mut file = callback_file(1);
+    file["trunk"][0]["hosts"] = json!(["192.0.2.11", "192.0.2.10"]);
+    file["trunk"][0]["options_s"] = json!(60);
+    let mut world = world_of(&file, talks(50), talks(100));
+    // Nobody is at the first: its OPTIONS go unanswered for 32 s each.
+    world.run_for(S * 40);
+    let alarm = |world: &World| world.live(ACME).alarms.iter().any(|alarm| alarm.code == "trunk_host_down");
+    assert!(alarm(&world));
+    schedule(&mut world, "13800138000", None, S);
+    go_ready(&mut world, "1001");
+    world.run_for(S * 4);
+    assert_eq!(invites(&mut world, customers()), 1, "the second is dialled at once");
+    world.run_for(S * 200);
+    // It comes back, and is the first again.
+    let back = world.add_phone("192.0.2.11:5060", talks(50));
+    world.run_for(S * 120);
+    schedule(&mut world, "13800138001", None, S);
+    world.run_for(S * 10);
+    assert_eq!((invites(&mut world, back), invites(&mut world, customers())), (1, 1));
+    world.run_for(S * 320);
+    assert!(!alarm(&world), "{:?}", world.live(ACME).alarms);
+    // Without the key nobody is asked any more.
+    file["trunk"][0]["options_s"] = serde_json::Value::Null;
+    world.declare(crate::testing::tenant_from(&file.to_string()));
+    assert_clean(&mut world);
+}
+
+#[test]
 fn no_more_calls_go_out_than_the_tenant_may_make() {
     let mut file = callback_file(3);
     file["tenant"]["outbound"] = json!({"prefixes": ["+86"], "max_calls": 1, "max_cps": 1});
