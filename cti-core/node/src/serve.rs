@@ -152,6 +152,7 @@ impl Server {
         let (engine, report) = take_up(&mut opened, engine_config, wiring::seed(&key)?)?;
         let last = (report.last_at > Timestamp::default()).then_some(report.last_at);
         let begun = clock::begin(&setup.journal(), last);
+        engine.registered_from().for_each(|source| guard.registered(source));
         let known: Known = engine.tenants().map(|tenant| (tenant.doc.tenant.id.clone(), tenant.clone())).collect();
         let taken_up = engine.live(begun.now).values().map(|live| live.calls.len()).sum::<usize>();
         let (appender, journal) = opened.start()?;
@@ -179,7 +180,7 @@ impl Server {
         let lookups = LookUps::new(store.clone(), inbox.clone());
         for (id, tenant) in &known {
             lookups.declare(id.clone(), tenant.country);
-            guard.set_trunks(id.clone(), tenant.trunk_addresses());
+            guard.set_named(id.clone(), tenant.named_addresses());
         }
         let tls = sockets.tls;
         let streams = Streams::new(inbox.clone(), tls.clone(), stop.clone());

@@ -314,6 +314,11 @@ impl Endpoint {
         self.stack.transactions()
     }
 
+    /// Where the phones that are registered came from.
+    pub fn registered_from(&self) -> impl Iterator<Item = IpAddr> {
+        self.stack.registered.values().map(|flow| flow.remote.ip())
+    }
+
     /// Contacts registered here.
     pub fn registered(&self) -> usize {
         self.registrar.len()

@@ -25,6 +25,11 @@ mod timer;
 mod transaction;
 pub mod wire;
 
+/// The address of a SIP URI whose host is one.
+pub fn address_of(uri: &str) -> Option<std::net::SocketAddr> {
+    wire::Uri::parse(uri).ok()?.address().map(|(_, address)| address)
+}
+
 pub use endpoint::{
     Account, DigestPolicy, Endpoint, EndpointConfig, EndpointState, InviteRequest, RegisterRequest, Target,
 };

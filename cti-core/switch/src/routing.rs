@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use cti_base::{TenantId, did_key};
 use cti_sip::{Flow, Transport};
 
-use crate::config::{NumberDecl, Tenant};
+use crate::config::{NumberDecl, Phone, Tenant};
 
 /// A trunk's address as declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,10 +34,15 @@ impl TrunkHost {
 }
 
 impl Tenant {
-    /// Where calls of its trunks come from.
-    pub fn trunk_addresses(&self) -> BTreeSet<IpAddr> {
+    /// Whom its file names by address: its trunks, and the phones that never register.
+    pub fn named_addresses(&self) -> BTreeSet<IpAddr> {
         let hosts = self.doc.trunk.iter().flat_map(|trunk| &trunk.hosts);
-        hosts.filter_map(|host| TrunkHost::parse(host)).map(|host| host.ip.to_canonical()).collect()
+        let trunks = hosts.filter_map(|host| TrunkHost::parse(host)).map(|host| host.ip);
+        let phones = self.doc.agent.iter().filter_map(|agent| match &agent.phone {
+            Phone::Contact { uri } => cti_sip::address_of(uri).map(|address| address.ip()),
+            Phone::Sip { .. } | Phone::Webrtc {} => None,
+        });
+        trunks.chain(phones).map(|ip| ip.to_canonical()).collect()
     }
 }
 
@@ -141,7 +146,7 @@ mod tests {
         check(Transport::Tcp, "192.0.2.1:41234", "4001001001", Some("port"));
         check(Transport::Udp, "[::ffff:192.0.2.1]:5070", "04001001001", Some("port"));
         check(Transport::Udp, "192.0.2.2:5070", "4001001000", None);
-        assert_eq!(tenant.trunk_addresses(), BTreeSet::from(["192.0.2.1".parse().expect("an address")]));
+        assert_eq!(tenant.named_addresses(), BTreeSet::from(["192.0.2.1".parse().expect("an address")]));
     }
 
     #[test]

@@ -207,6 +207,11 @@ impl Engine {
         known.is_some_and(|known| known.tenant.doc == tenant.doc && known.tenant.digests == tenant.digests)
     }
 
+    /// Where registered phones are.
+    pub fn registered_from(&self) -> impl Iterator<Item = std::net::IpAddr> {
+        self.endpoint.registered_from()
+    }
+
     /// The tenants in force.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.tenants.values().map(|state| &state.tenant)

@@ -87,7 +87,7 @@ impl Records {
     pub async fn declare(&self, tenant: Arc<Tenant>) {
         let (id, country) = (tenant.doc.tenant.id.clone(), tenant.country);
         self.lookups.declare(id.clone(), country);
-        self.guard.set_trunks(id.clone(), tenant.trunk_addresses());
+        self.guard.set_named(id.clone(), tenant.named_addresses());
         self.lookups.warm(&id, country).await;
         self.inbox.send(Input::Declare(tenant)).await;
     }

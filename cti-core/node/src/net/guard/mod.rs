@@ -1,8 +1,8 @@
 //! What stands before the switch's inbox: who sends too much, who guesses secrets, and what is refused while there is no room.
 //!
 //! It is the shell's, not the engine's: what is turned away here is no input, so it costs no journal and no replay. A restart forgets
-//! it; whoever guesses then begins anew with the few tries that everyone has. Trunks are known by their addresses and have their own
-//! limits in the switch (`max_calls`, `max_cps`); **strangers' limits never hold for them**. A source is an IPv4 address or the first 64
+//! it; whoever guesses then begins anew with the few tries that everyone has. Whom a tenant's file names by address, trunks
+//! above all, has limits of its own in the switch (`max_calls`, `max_cps`); **strangers' limits never hold for them**. A source is an IPv4 address or the first 64
 //! bits of an IPv6 one.
 
 mod bans;
@@ -40,19 +40,19 @@ pub struct Guard(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    trunks: BTreeMap<TenantId, BTreeSet<IpAddr>>,
+    named: BTreeMap<TenantId, BTreeSet<IpAddr>>,
     /// All of them.
-    trunk_addresses: BTreeSet<IpAddr>,
+    all_named: BTreeSet<IpAddr>,
     rates: Rates,
     bans: Bans,
 }
 
 impl Guard {
-    /// Where calls of a tenant's trunks come from.
-    pub fn set_trunks(&self, tenant: TenantId, addresses: BTreeSet<IpAddr>) {
+    /// Whom a tenant's file names by address: trunks, and phones that never register.
+    pub fn set_named(&self, tenant: TenantId, addresses: BTreeSet<IpAddr>) {
         self.with(|state| {
-            state.trunks.insert(tenant, addresses);
-            state.trunk_addresses = state.trunks.values().flatten().copied().collect();
+            state.named.insert(tenant, addresses);
+            state.all_named = state.named.values().flatten().copied().collect();
         });
     }
 
@@ -64,17 +64,17 @@ impl Guard {
         }
         let source = source.to_canonical();
         self.with(|state| {
-            let is_trunk = state.trunk_addresses.contains(&source);
+            let is_named = state.all_named.contains(&source);
             let place = place_of(source);
             if state.bans.knows(place) {
                 let user = || claimed_user(bytes);
-                if (!is_trunk && state.bans.is_banned(now, place, None))
+                if (!is_named && state.bans.is_banned(now, place, None))
                     || user().is_some_and(|user| state.bans.is_banned(now, place, Some(&user)))
                 {
                     return Verdict::Banned;
                 }
             }
-            if !is_trunk && !state.rates.take(now, place, seen) {
+            if !is_named && !state.rates.take(now, place, seen) {
                 return Verdict::TooFast;
             }
             if behind && seen == Glance::Call { Verdict::NoRoom } else { Verdict::Pass }
@@ -84,7 +84,7 @@ impl Guard {
     /// Whether a source may connect.
     pub fn may_connect(&self, now: Instant, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        self.with(|state| state.trunk_addresses.contains(&source) || !state.bans.is_banned(now, place_of(source), None))
+        self.with(|state| state.all_named.contains(&source) || !state.bans.is_banned(now, place_of(source), None))
     }
 
     /// A phone has registered from there: no stranger any more.
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_strangers_flood_is_turned_away_and_a_trunks_is_not() {
         let guard = Guard::default();
-        guard.set_trunks(TenantId::from("acme".to_owned()), BTreeSet::from([ip(1)]));
+        guard.set_named(TenantId::from("acme".to_owned()), BTreeSet::from([ip(1)]));
         let start = Instant::now();
         let passed = |source: IpAddr| {
             let at = |n: u64| start + Duration::from_micros(200 * n);
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn while_the_switch_is_behind_new_calls_get_503_and_others_go_on() {
         let guard = Guard::default();
-        guard.set_trunks(TenantId::from("acme".to_owned()), BTreeSet::from([ip(1)]));
+        guard.set_named(TenantId::from("acme".to_owned()), BTreeSet::from([ip(1)]));
         let now = Instant::now();
         assert_eq!(guard.check(now, ip(1), CALL, true), Verdict::NoRoom);
         assert_eq!(guard.check(now, ip(1), BYE, true), Verdict::Pass);
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn a_source_that_tries_many_users_is_kept_out_whole_but_for_a_trunks_calls() {
         let guard = Guard::default();
-        guard.set_trunks(TenantId::from("acme".to_owned()), BTreeSet::from([ip(5)]));
+        guard.set_named(TenantId::from("acme".to_owned()), BTreeSet::from([ip(5)]));
         let now = Instant::now();
         for source in [ip(5), ip(6)] {
             for n in 0..bans::SOURCE_FAILURES_MAX {
