@@ -11,7 +11,7 @@ use crate::digest::{Credentials, Nonces, Verdict};
 use crate::reply;
 use crate::stack::{Stack, Timer};
 use crate::timer::TimerKey;
-use crate::wire::{Builder, Message, NameAddr};
+use crate::wire::{Builder, Message, NameAddr, Uri};
 use crate::{Account, ConnectionId, Event, Flow, RejectReason, Target, Transport};
 
 pub const EXPIRES_MIN_S: u32 = 60;
@@ -99,7 +99,7 @@ impl Registrar {
     /// Tells the stack the flow of each contact.
     pub fn name_flows(&self, stack: &mut Stack) {
         let bindings = self.aors.values().flat_map(|aor| &aor.bindings);
-        stack.registered = bindings.map(|binding| (binding.key.clone(), binding.flow)).collect();
+        stack.registered = bindings.map(|binding| (place_of(&binding.uri), binding.flow)).collect();
     }
 
     /// No connection of the old process is one of this.
@@ -288,10 +288,10 @@ impl Registrar {
         if aor.bindings.len() >= CONTACTS_MAX {
             let mut oldest = aor.bindings.remove(0);
             stack.timers.cancel(&mut oldest.timer);
-            stack.registered.remove(&oldest.key);
+            forget_flow(stack, &oldest);
             self.owners.remove(&oldest.number);
         }
-        stack.registered.insert(contact.key.clone(), flow);
+        stack.registered.insert(place_of(&contact.uri), flow);
         if let Some(connection) = websocket(&flow) {
             self.websockets.insert(connection, name.clone());
         }
@@ -327,9 +327,7 @@ impl Registrar {
         let Some(aor) = self.aors.get_mut(name) else { return };
         for binding in aor.bindings.iter_mut().filter(|binding| gone(binding)) {
             stack.timers.cancel(&mut binding.timer);
-            if stack.registered.get(&binding.key) == Some(&binding.flow) {
-                stack.registered.remove(&binding.key);
-            }
+            forget_flow(stack, binding);
             self.owners.remove(&binding.number);
         }
         aor.bindings.retain(|binding| !gone(binding));
@@ -348,6 +346,17 @@ impl Registrar {
 
 const RETRY_AFTER_S: u64 = 30;
 
+fn place_of(contact: &str) -> String {
+    Uri::parse(contact).map(|uri| uri.place()).unwrap_or_default()
+}
+
+fn forget_flow(stack: &mut Stack, binding: &Binding) {
+    let place = place_of(&binding.uri);
+    if stack.registered.get(&place) == Some(&binding.flow) {
+        stack.registered.remove(&place);
+    }
+}
+
 fn websocket(flow: &Flow) -> Option<ConnectionId> {
     flow.connection.filter(|_| matches!(flow.transport, Transport::Ws | Transport::Wss))
 }
@@ -364,7 +373,7 @@ fn live_flow(stack: &Stack, binding: &Binding) -> Flow {
     if binding.flow.transport == Transport::Udp || stack.is_open(&binding.flow) {
         return binding.flow;
     }
-    let address = crate::wire::Uri::parse(&binding.uri).ok().and_then(|uri| uri.address());
+    let address = Uri::parse(&binding.uri).ok().and_then(|uri| uri.address());
     let reopened = address.and_then(|(transport, remote)| {
         let transport = transport.filter(|_| binding.flow.transport != Transport::Wss);
         stack.flow_to(transport.unwrap_or(binding.flow.transport), remote)

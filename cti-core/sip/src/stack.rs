@@ -150,7 +150,7 @@ pub struct Stack {
     /// Peers that did not take a request by TCP, at most [`NO_TCP_MAX`].
     #[serde(default)]
     no_tcp: BTreeSet<SocketAddr>,
-    /// By which flow whoever has a contact (`Uri::key`) registered it. The registrar's, and made anew from it.
+    /// By which flow a contact was registered, by its `Uri::place`: in dialogs phones leave out the user, or have another. The registrar's, and made anew from it.
     #[serde(skip)]
     pub registered: BTreeMap<String, Flow>,
     counter: u64,
@@ -281,9 +281,9 @@ impl Stack {
 
     /// Where a stream is gone: the one by which the same contact registered since, from the same address.
     pub fn registered_again(&self, contact: &str, gone: &Flow) -> Option<Flow> {
-        let key = Uri::parse(contact).ok()?.key();
+        let place = Uri::parse(contact).ok()?.place();
         let same = |flow: &&Flow| flow.transport == gone.transport && flow.remote.ip() == gone.remote.ip();
-        self.registered.get(&key).filter(same).filter(|flow| self.is_open(flow)).copied()
+        self.registered.get(&place).filter(same).filter(|flow| self.is_open(flow)).copied()
     }
 
     /// What stands for us in Via and Contact on a flow.

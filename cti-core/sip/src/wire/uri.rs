@@ -113,6 +113,14 @@ impl Uri {
     }
 }
 
+impl Uri {
+    /// Where a contact is, whoever is there: host, port and transport.
+    pub fn place(&self) -> String {
+        let port = self.port.map(|port| port.to_string()).unwrap_or_default();
+        format!("{}:{port};{}", self.host, self.param("transport").unwrap_or("").to_ascii_lowercase())
+    }
+}
+
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, with white space around the colon (RFC 3261 25.1 COLON in Via).
 pub fn host_port_of(text: &str) -> Option<(String, Option<u16>)> {
     let text = text.trim();
