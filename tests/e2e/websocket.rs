@@ -1,4 +1,4 @@
-//! SIP over websocket (RFC 7118): a phone as a browser has it.
+//! SIP over websocket (RFC 7118): a phone as a browser has it, and what is said to it after the server was killed.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
-use cti_sip::{ConnectionId, DigestPolicy, Endpoint, EndpointConfig, Event, Flow, Packet, RegisterRequest, Transport};
+use cti_sip::{
+    ConnectionId, DigestPolicy, Endpoint, EndpointConfig, Event, Flow, Packet, RegisterRequest, SessionId, Transport,
+};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
@@ -105,7 +107,7 @@ impl Phone {
     }
 
     /// Waits for a call and answers it.
-    async fn answer(&mut self) -> Result<()> {
+    async fn answer(&mut self) -> Result<SessionId> {
         let session = self
             .until(|event| match event {
                 Event::Invite { session, .. } => Some(*session),
@@ -119,7 +121,7 @@ impl Phone {
         let now = self.now();
         self.end.accept(now, session, sdp.into());
         self.until(|event| matches!(event, Event::Confirmed { .. }).then_some(())).await?;
-        Ok(())
+        Ok(session)
     }
 }
 
@@ -134,10 +136,10 @@ async fn connect(port: u16) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>
 const AGENT: &str = "[[agent]]\nname = \"1001\"\nskills = { repair = 5 }\nqueues = [\"repair\"]\nphone = { kind = \"sip\", secret_file = \"secret\" }\nalways_ready = true\n";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_phone_on_a_websocket_answers_and_hears_the_caller() -> Result<()> {
+async fn a_phone_on_a_websocket_answers_and_is_found_again_after_a_crash() -> Result<()> {
     let _machine = machine().await;
     let ports = Ports::block(22);
-    let server = Server::start(ports, &tenant(AGENT), &[("main.toml", MENU), ("secret", SECRET)]).await?;
+    let mut server = Server::start(ports, &tenant(AGENT), &[("main.toml", MENU), ("secret", SECRET)]).await?;
     let dir = server.dir.path().to_owned();
     let mut phone = Phone::start(ports.ws, 1).await?;
     server.until("/api/v1/live", Duration::from_secs(10), |live| live["agents"][0]["state"] == "ready").await?;
@@ -152,7 +154,7 @@ async fn a_phone_on_a_websocket_answers_and_hears_the_caller() -> Result<()> {
         tcp: false,
     };
     let mut sipp = Sipp::caller(&dir, "caller", ports.free + 20, ports.sip, &caller)?;
-    phone.answer().await?;
+    let session = phone.answer().await?;
     let listening = Instant::now();
     while listening.elapsed() < Duration::from_secs(3) {
         // Nothing more is said by SIP: this ends by its time, and hears meanwhile.
@@ -163,7 +165,22 @@ async fn a_phone_on_a_websocket_answers_and_hears_the_caller() -> Result<()> {
     let pure = share(&heard[heard.len() / 2..], 440.0);
     ensure!(pure > 0.95, "the caller's tone is {pure} of what is heard");
 
-    phone.until(|event| matches!(event, Event::Ended { .. }).then_some(())).await?;
+    server.kill_and_start()?;
+    server.wait_ready().await?;
+    // As a browser does: connects again, registers, and has the same dialog; the caller's end reaches it there.
+    let ended = {
+        let Phone { end, began, rtp, .. } = phone;
+        let mut again = Phone::start(ports.ws, 2).await?;
+        let flow = again.flow;
+        again = Phone { end, began, rtp, flow, ..again };
+        again
+            .until(|event| match event {
+                Event::Ended { session, .. } => Some(*session),
+                _ => None,
+            })
+            .await?
+    };
+    ensure!(ended == session, "{ended:?} ended, not {session:?}");
     tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(40)))?;
     let call = the_call(&server, Duration::from_secs(3)).await?;
     ensure!(call["outcome"] == "answered" && call["agent"] == "1001", "{call:#}");
