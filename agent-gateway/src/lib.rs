@@ -13,6 +13,7 @@
 
 mod api;
 mod assets;
+mod audio;
 pub mod auth;
 mod bans;
 mod headers;
@@ -38,6 +39,7 @@ use cti_switch::live::{Alarm, Live};
 use tokio::sync::mpsc;
 use zongji_sql::Store;
 
+pub use audio::{AudioAnswer, BrowserAudio};
 pub use bans::{Ban, Bans};
 pub use hub::{Hub, LiveWatch, Observers, View};
 pub use listen::serve;
@@ -62,6 +64,7 @@ pub struct GatewayConfig {
     pub observers: Observers,
     /// Who is kept out at the edge of SIP.
     pub bans: Bans,
+    pub audio: BrowserAudio,
 }
 
 /// What every handler sees.
@@ -94,7 +97,7 @@ impl App {
 
 /// The desks' hub and the HTTP service. Must be called within a tokio runtime.
 pub fn build(config: GatewayConfig) -> (Hub, Router) {
-    let hub = Hub::new(config.inbox, config.live, config.observers);
+    let hub = Hub::new(config.inbox, config.live, config.observers, config.audio);
     let app = Arc::new(App {
         store: config.store,
         hub: hub.clone(),

@@ -65,7 +65,7 @@ fn run(recorded: bool) -> Result<Figures, Box<dyn Error>> {
     let root = tempfile::tempdir()?;
     let (sender, events) = channel();
     let (recorder, recorder_thread) = Recorder::start(StoreConfig { root: root.path().to_path_buf() }, |_| {})?;
-    let config = MediaConfig { ip: LOOPBACK, workers: 1, rtp_timeout: Duration::from_secs(120) };
+    let config = MediaConfig { ip: LOOPBACK, workers: 1, rtp_timeout: Duration::from_secs(120), browsers: None };
     let workers = MediaWorkers::start(config, Arc::new(PromptLibrary::default()), recorder.clone(), move |event| {
         // Nobody hears it any more when the case is over.
         let _over = sender.send(event);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::answered::{MENU, tenant};
 use crate::server::{PASSWORD, Ports, Server, machine, program};
 use crate::sipp::{Caller, Sipp};
-use crate::sound::tone;
+use crate::sound::{mono, share, tone};
 
 /// Who has the agent's telephone answer.
 #[derive(Clone, Copy)]
@@ -18,6 +18,8 @@ enum Answers {
     Desk,
     /// Its agent needs no desk.
     Itself,
+    /// There is none: the agent talks by the browser.
+    Browser,
 }
 
 /// The agent's telephone.
@@ -28,11 +30,25 @@ impl Phone {
         let listen = format!("127.0.0.1:{port}");
         let manual: &[&str] = match by {
             Answers::Desk => &["--manual"],
-            Answers::Itself => &[],
+            Answers::Itself | Answers::Browser => &[],
         };
         let child = Command::new(program())
             .args(["phone", "--listen", &listen, "--tone", "1000"])
             .args(manual)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self(child))
+    }
+
+    /// A caller who says a tone, and keeps what is heard until hung up on.
+    fn call(port: u16, to: u16, number: &str, heard: &Path) -> Result<Self> {
+        let (listen, to) = (format!("127.0.0.1:{port}"), format!("sip:{number}@127.0.0.1:{to}"));
+        let child = Command::new(program())
+            .args(["phone", "--listen", &listen, "--call", &to, "--from", "13800138000", "--calls", "1"])
+            .args(["--tone", &CALLER_HZ.to_string(), "--save"])
+            .arg(heard)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -78,12 +94,64 @@ async fn a_supervisor_sees_queues_agents_calls_and_what_goes_wrong() -> Result<(
     tokio::task::block_in_place(|| bench.walk("board.mjs", "admin"))
 }
 
-/// A server, the agent 1001 with a telephone, and callers.
+/// The agent's voice.
+const AGENT_HZ: u32 = 1_000;
+/// The caller's.
+const CALLER_HZ: u32 = 440;
+
+/// An agent of the browser through a call's whole life: both hear each other's tone, whatever is done to page and server.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_talks_by_the_browser_through_reload_tabs_and_a_crash() -> Result<()> {
+    let _machine = machine().await;
+    let mut bench = Bench::start(18, Answers::Browser).await?;
+    let capture = bench.server.path("microphone.wav");
+    microphone(&capture)?;
+    bench.capture = Some(capture);
+    let (heard, to) = (bench.server.path("heard.wav"), bench.server.ports.sip);
+    let mut caller = Phone::call(bench.server.ports.free + 30, to, "4001001001", &heard)?;
+    tokio::task::block_in_place(|| bench.walk("audio.mjs", "1001"))?;
+    let ended = caller.0.wait()?;
+    ensure!(ended.success(), "the caller ended with {ended}");
+    let heard = mono(&std::fs::read(&heard)?)?;
+    let gaps = without_tone(&heard, f64::from(AGENT_HZ));
+    println!("what the caller heard: {} s, without the agent for {gaps:?} ms", heard.len() / 8_000);
+    // The reload, the mute of 1.5 s, the other tab, the crash; another microphone is none.
+    ensure!(gaps.len() <= 4, "the agent was not heard for {gaps:?} ms");
+    ensure!(gaps.first().is_some_and(|gap| *gap <= 2_000), "after the reload: {gaps:?} ms");
+    Ok(())
+}
+
+/// Two seconds of the agent's tone, as Chromium plays it again and again.
+fn microphone(path: &Path) -> Result<()> {
+    let spec =
+        hound::WavSpec { channels: 1, sample_rate: 48_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let mut file = hound::WavWriter::create(path, spec)?;
+    for n in 0..96_000 {
+        let angle = f64::from(n) * f64::from(AGENT_HZ) * std::f64::consts::TAU / 48_000.0;
+        file.write_sample((angle.sin() * 9_000.0) as i16)?;
+    }
+    Ok(file.finalize()?)
+}
+
+/// The stretches of at least 500 ms without the tone between its first and its last sound, in ms.
+fn without_tone(lane: &[i16], hz: f64) -> Vec<usize> {
+    const WINDOW: usize = 800;
+    let has: Vec<bool> = lane.chunks_exact(WINDOW).map(|window| share(window, hz) > 0.5).collect();
+    let (Some(first), Some(last)) = (has.iter().position(|has| *has), has.iter().rposition(|has| *has)) else {
+        return vec![lane.len() / 8];
+    };
+    let runs = has[first..=last].chunk_by(|a, b| a == b).filter(|run| !run[0]);
+    runs.map(|run| run.len() * 100).filter(|ms| *ms >= 500).collect()
+}
+
+/// A server, the agent 1001 with a telephone or a browser, and callers.
 struct Bench {
     server: Server,
     web: PathBuf,
-    _phone: Phone,
+    _phone: Option<Phone>,
     caller: Option<Sipp>,
+    /// What stands for the browser's microphone.
+    capture: Option<PathBuf>,
 }
 
 impl Bench {
@@ -95,15 +163,21 @@ impl Bench {
         );
         let ports = Ports::block(block);
         let always_ready = matches!(by, Answers::Itself);
+        let phone = match by {
+            Answers::Desk | Answers::Itself => format!("kind = \"contact\", uri = \"sip:1001@127.0.0.1:{}\"", ports.free),
+            Answers::Browser => "kind = \"webrtc\"".to_owned(),
+        };
         let agent = format!(
-            "[[agent]]\nname = \"1001\"\ndisplay = \"王芳\"\npassword_file = \"password\"\nskills = {{ repair = 5 }}\nqueues = [\"repair\"]\nphone = {{ kind = \"contact\", uri = \"sip:1001@127.0.0.1:{}\" }}\nalways_ready = {always_ready}\n",
-            ports.free
+            "[[agent]]\nname = \"1001\"\ndisplay = \"王芳\"\npassword_file = \"password\"\nskills = {{ repair = 5 }}\nqueues = [\"repair\"]\nphone = {{ {phone} }}\nalways_ready = {always_ready}\n"
         );
         // Time to look at wrap-up on a busy machine.
         let tenant = tenant(&agent).replace("wrapup_s = 1", "wrapup_s = 30");
         let server = Server::start(ports, &tenant, &[("main.toml", MENU), ("password", PASSWORD)]).await?;
-        let phone = Phone::start(ports.free, by)?;
-        Ok(Self { server, web, _phone: phone, caller: None })
+        let phone = match by {
+            Answers::Desk | Answers::Itself => Some(Phone::start(ports.free, by)?),
+            Answers::Browser => None,
+        };
+        Ok(Self { server, web, _phone: phone, caller: None, capture: None })
     }
 
     /// So many call, and stay until they are hung up on.
@@ -130,6 +204,9 @@ impl Bench {
         command.arg(format!("e2e/{script}")).current_dir(&self.web);
         if let Some(shots) = std::env::var_os("ZONGJI_SHOTS") {
             command.arg("screenshots").arg(shots);
+        }
+        if let Some(capture) = &self.capture {
+            command.env("ZONGJI_CAPTURE", capture);
         }
         let mut node = command
             .env("ZONGJI_URL", self.server.url(""))

@@ -96,7 +96,7 @@ impl Server {
                 "[node]\ndrain_s = 0\n[http]\nlisten = \"127.0.0.1:{http}\"\n[sip]\nudp = [\"{listen}:{sip}\"]\ntcp = [\"{listen}:{sip}\"]\n\
                  tls = [\"{listen}:{tls}\"]\nws = [\"{listen}:{ws}\"]\nwss = [\"{listen}:{wss}\"]\n\
                  tls_cert = \"{cert}\"\ntls_key = \"{key}\"\n\
-                 [media]\nrtp_ports = \"{rtp}-{}\"\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
+                 [media]\nrtp_ports = \"{rtp}-{}\"\nbrowser_port = 0\n[metrics]\nlisten = \"127.0.0.1:{metrics}\"\n\
                  [database]\nurl = \"{database}\"\n[recordings]\nstore = \"file:{}/recordings\"\n",
                 rtp + rtp_len - 1,
                 data.display(),

@@ -64,6 +64,15 @@ impl Floor {
                 let known = self.legs.insert(*leg, new);
                 ensure(known.is_none(), || format!("leg {leg} is opened twice"))?;
             }
+            MediaCommand::OpenBrowser { leg, call: of, .. } => {
+                ensure(*of == call, || format!("leg {leg} is opened for {of} on the worker of {call}"))?;
+                if self.legs.get(leg).is_some_and(|_| again) {
+                    return Ok(());
+                }
+                let new = Leg { call, port: 0, media: None, muted: false, hears: Vec::new(), playing: None };
+                let known = self.legs.insert(*leg, new);
+                ensure(known.is_none(), || format!("leg {leg} is opened twice"))?;
+            }
             MediaCommand::Connect { leg, media } => {
                 let Some(known) = self.legs.get_mut(leg) else { return Ok(()) };
                 ensure(!again || known.media.as_ref().is_none_or(|old| old == media), || {
@@ -247,6 +256,7 @@ impl Workers {
                 vec![(ms(after), MediaEvent::Closed { leg: *leg, stats })]
             }
             MediaCommand::Open { .. }
+            | MediaCommand::OpenBrowser { .. }
             | MediaCommand::Connect { .. }
             | MediaCommand::Room { .. }
             | MediaCommand::Stop { .. }
@@ -278,7 +288,8 @@ impl Workers {
                     self.goodbyes.insert(call);
                 }
             }
-            MediaCommand::Connect { .. }
+            MediaCommand::OpenBrowser { .. }
+            | MediaCommand::Connect { .. }
             | MediaCommand::Stop { .. }
             | MediaCommand::Mute { .. }
             | MediaCommand::Record { .. }

@@ -39,6 +39,8 @@ pub struct DeskState {
     pub drafts_loaded: bool,
     /// Whether the switch has said how things stand, so that the view holds all there is.
     pub stands: bool,
+    /// The tab whose offer was answered last.
+    pub media_socket: Option<SocketId>,
     log: EventLog,
     sockets: Vec<Socket>,
     /// Whether a socket ever joined. Before that nobody can resume: an agent with only a phone costs no frame and no log.

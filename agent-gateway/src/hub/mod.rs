@@ -31,6 +31,7 @@ pub(crate) use agent_desk::{Closer, Desk, Joined, Outgoing, encode};
 pub use commands::SocketId;
 pub use view::{DRAFTS_MAX, View};
 
+use crate::audio::BrowserAudio;
 use crate::protocol::{Ack, CloseCode, Draft, Event, GatewayEvent, Hello, NackFrame, ServerControl};
 use commands::Begin;
 use shown::Shown;
@@ -78,11 +79,17 @@ struct Inner {
     live: LiveWatch,
     runtime: Handle,
     observers: Observers,
+    audio: BrowserAudio,
 }
 
 impl Hub {
     /// Must be called within a tokio runtime: timers of offers run on it.
-    pub(crate) fn new(inbox: mpsc::Sender<Input>, live: LiveWatch, observers: Observers) -> Self {
+    pub(crate) fn new(
+        inbox: mpsc::Sender<Input>,
+        live: LiveWatch,
+        observers: Observers,
+        audio: BrowserAudio,
+    ) -> Self {
         let mut epoch = [0u8; 8];
         // Without randomness the start's time still tells one start from the next.
         if getrandom::fill(&mut epoch).is_err() {
@@ -98,6 +105,7 @@ impl Hub {
             live,
             runtime: Handle::current(),
             observers,
+            audio,
         }))
     }
 
@@ -153,7 +161,11 @@ impl Hub {
     /// Closes the sockets of one sign-in (`session`, its token's hash) or of all of a user's: they are not signed in.
     pub(crate) fn sign_out(&self, tenant: &TenantId, agent: &AgentName, session: Option<&TokenHash>) {
         if let Some(desk) = self.find(tenant, agent) {
-            desk.lock().sign_out(session);
+            let mut state = desk.lock();
+            state.sign_out(session);
+            if !state.is_present() {
+                (self.0.audio.close)(tenant.clone(), agent.clone());
+            }
         }
     }
 
@@ -167,6 +179,10 @@ impl Hub {
     /// The tenant's state as it is at this moment.
     pub(crate) fn live(&self, tenant: &TenantId) -> Option<Live> {
         live::now(&self.0.live, tenant)
+    }
+
+    pub(crate) fn audio(&self) -> &BrowserAudio {
+        &self.0.audio
     }
 
     pub(crate) fn observers(&self) -> &Observers {
@@ -342,6 +358,8 @@ impl Hub {
             reason: agent.reason.clone(),
             since_ms: agent.since_ms,
             next: None,
+            browser: agent.browser,
+            media: agent.media,
             ver: 0,
         })
     }

@@ -16,6 +16,7 @@ pub struct View {
     pub calls: BTreeMap<CallId, CallView>,
     pub offers: BTreeMap<OfferId, OfferCreated>,
     pub drafts: BTreeMap<(String, String), Draft>,
+    pub media_owner: Option<String>,
     pub draining: bool,
 }
 
@@ -26,6 +27,7 @@ impl View {
             calls: snapshot.calls.into_iter().map(|call| (call.call_id, call)).collect(),
             offers: snapshot.offers.into_iter().map(|offer| (offer.offer_id, offer)).collect(),
             drafts: snapshot.drafts.into_iter().map(|d| ((d.call_id.clone(), d.kind.clone()), d)).collect(),
+            media_owner: snapshot.media_owner,
             draining: snapshot.draining,
         }
     }
@@ -40,6 +42,7 @@ impl View {
             Event::Gateway(GatewayEvent::DraftCleared { call_id, kind }) => {
                 self.drafts.remove(&(call_id.clone(), kind.clone()));
             }
+            Event::Gateway(GatewayEvent::MediaOwner { tab }) => self.media_owner = Some(tab.clone()),
         }
     }
 
@@ -49,7 +52,7 @@ impl View {
             calls: self.calls.values().cloned().collect(),
             offers: self.offers.values().cloned().collect(),
             drafts: self.drafts.values().cloned().collect(),
-            media_owner: None,
+            media_owner: self.media_owner.clone(),
             draining: self.draining,
             seq,
         }

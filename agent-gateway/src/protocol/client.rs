@@ -99,6 +99,14 @@ pub enum GatewayCommand {
         #[ts(type = "Record<string, unknown>")]
         fields: Map<String, Value>,
     },
+    /// The page's `RTCPeerConnection` offers one audio stream, with all candidates it needs: none, since the server is
+    /// ICE-lite. `media.answer` follows. Only the tab that controls may; the agent's earlier connection ends.
+    #[serde(rename = "media.offer")]
+    MediaOffer {
+        sdp: String,
+        /// The tab's own name for itself.
+        tab: String,
+    },
     /// "Take control here": this tab controls, the others become read-only.
     #[serde(rename = "session.take_control")]
     TakeControl {},
@@ -141,7 +149,7 @@ const DESK: [&str; 10] = [
     "wrapup.extend",
     "wrapup.finish",
 ];
-const GATEWAY: [&str; 4] = ["draft.save", "session.take_control", "sub", "unsub"];
+const GATEWAY: [&str; 5] = ["draft.save", "media.offer", "session.take_control", "sub", "unsub"];
 /// In the protocol, but this server does not carry them out: `not_supported`.
 const NOT_SUPPORTED: [&str; 10] = [
     "call.dtmf",
@@ -186,7 +194,7 @@ pub fn parse(text: &str) -> Result<ClientMessage, FrameError> {
         return Err(bad(None, format!("a command's id has 1 to {COMMAND_ID_LEN_MAX} bytes")));
     }
     let name = raw.t.as_str();
-    if NOT_SUPPORTED.contains(&name) || name.starts_with("media.") {
+    if NOT_SUPPORTED.contains(&name) {
         let message = format!("this server does not carry out `{}`", clip(name));
         return Err(refuse(Some(id), NackCode::NotSupported, message));
     }

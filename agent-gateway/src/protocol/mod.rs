@@ -11,7 +11,8 @@ mod topic;
 pub use client::{ClientFrame, ClientMessage, CommandFrame, FrameError, GatewayCommand, Hello, Resume, parse};
 pub use close::CloseCode;
 pub use server::{
-    Ack, Control, ControlReason, Event, EventFrame, GatewayEvent, NackFrame, ServerControl, Snapshot, Welcome,
+    Ack, Control, ControlReason, Event, EventFrame, GatewayEvent, MediaAnswer, MediaLost, NackFrame, ServerControl,
+    Snapshot, Welcome,
 };
 pub use topic::{LiveDelta, LiveFilter, Topic, TopicFrame};
 pub use zongji_sql::drafts::Draft;
@@ -22,5 +23,7 @@ pub const SUBPROTOCOL: &str = "cc.v1";
 pub const PROTO: u32 = 1;
 /// A client's frame may be this long.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// A tab's name may be this long.
+pub const TAB_LEN_MAX: usize = 64;
 /// A client's command id may be this long.
 pub const COMMAND_ID_LEN_MAX: usize = 64;

@@ -12,6 +12,12 @@ pub enum ServerControl {
     Ack(Ack),
     Nack(NackFrame),
     Control(Control),
+    /// The server's side of the tab's `media.offer`.
+    #[serde(rename = "media.answer")]
+    MediaAnswer(MediaAnswer),
+    /// Another tab carries the audio: this one lets its connection go.
+    #[serde(rename = "media.lost")]
+    MediaLost(MediaLost),
 }
 
 /// The answer to `hello`: the missed events follow where `resumed`, else one snapshot.
@@ -40,7 +46,7 @@ pub struct Snapshot {
     pub calls: Vec<CallView>,
     pub offers: Vec<OfferCreated>,
     pub drafts: Vec<Draft>,
-    /// The tab that owns the audio; none while phones carry it.
+    /// The tab that owns the audio; none before its first `media.offer`, and while phones carry it.
     pub media_owner: Option<String>,
     /// The server takes no new calls.
     pub draining: bool,
@@ -69,6 +75,18 @@ impl NackFrame {
     pub fn new(id: Option<String>, nack: Nack) -> Self {
         Self { id, code: nack.code, message: nack.message, retryable: nack.retryable }
     }
+}
+
+/// The answer (RFC 3264) to a page's offer, whole: our addresses are in it and no others follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct MediaAnswer {
+    pub sdp: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct MediaLost {
+    /// The tab that has it.
+    pub tab: String,
 }
 
 /// This tab got or lost control of the desk; it stays connected.
@@ -117,4 +135,7 @@ pub enum GatewayEvent {
     /// Its case is logged.
     #[serde(rename = "draft.cleared")]
     DraftCleared { call_id: String, kind: String },
+    /// The tab whose audio connection the agent's calls use.
+    #[serde(rename = "media.owner")]
+    MediaOwner { tab: String },
 }

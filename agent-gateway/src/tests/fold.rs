@@ -44,7 +44,11 @@ impl Client {
                 self.snapshots += 1;
             }
             ServerControl::Welcome(welcome) => assert_eq!(welcome.epoch, EPOCH),
-            ServerControl::Ack(_) | ServerControl::Nack(_) | ServerControl::Control(_) => {}
+            ServerControl::Ack(_)
+            | ServerControl::Nack(_)
+            | ServerControl::Control(_)
+            | ServerControl::MediaAnswer(_)
+            | ServerControl::MediaLost(_) => {}
         }
     }
 
@@ -97,6 +101,7 @@ fn random_event(rng: &mut Rng) -> Event {
             let Draft { call_id, kind, .. } = draft(0);
             return Event::Gateway(GatewayEvent::DraftCleared { call_id, kind });
         }
+        _ if which == 2 => return Event::Gateway(GatewayEvent::MediaOwner { tab: ver.to_string() }),
         _ => return Event::Gateway(GatewayEvent::DraftSaved(draft(rng.below(100)))),
     };
     Event::Switch(event)

@@ -147,7 +147,8 @@ async fn an_agents_report_has_the_state_that_goes_on() {
         since_ms: start + 35_000,
         call_id: None,
         connection: "desk".into(),
-        media: "ok".into(),
+        media: cti_switch::desk::MediaHealth::Ok,
+        browser: false,
     };
     let live = Live { at_ms: now_ms, agents: vec![agent], ..Live::default() };
     server.live.send_replace(Arc::new(BTreeMap::from([("acme".into(), Arc::new(live))])));

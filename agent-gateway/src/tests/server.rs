@@ -9,7 +9,9 @@ use std::time::Duration;
 use cti_base::{AgentName, CallId, OfferId, Rng, TenantId, Timestamp};
 use cti_switch::Input;
 use cti_switch::config::{Role, TenantDoc};
-use cti_switch::desk::{AgentState, AgentView, CallState, CallView, Direction, OfferCreated, Pop};
+use cti_switch::desk::{
+    AgentState, AgentView, CallState, CallView, Direction, MediaHealth, OfferCreated, Pop,
+};
 use cti_switch::live::Live;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Method, StatusCode, header};
@@ -74,6 +76,7 @@ impl Server {
                 count_refused.fetch_add(1, Ordering::SeqCst);
             }),
         };
+        let audio = crate::BrowserAudio { offer: Arc::new(answer_offer), ..crate::BrowserAudio::default() };
         let (hub, router) = crate::build(GatewayConfig {
             store: store.clone(),
             inbox: sender,
@@ -83,6 +86,7 @@ impl Server {
             ready: ready.clone(),
             observers,
             bans: Bans { list: Arc::new(|| vec![one_ban()]), lift: Arc::new(|id| id == "7") },
+            audio,
         });
         // A switch that has published knows its agents: these are none of them unless a test publishes them.
         live.send_replace(Arc::default());
@@ -297,7 +301,16 @@ pub fn call(number: u64, state: CallState, ver: u32) -> Box<CallView> {
 }
 
 pub fn agent_view(state: AgentState, ver: u32) -> AgentView {
-    AgentView { name: agent(), display: "王芳".into(), state, reason: None, since_ms: 1, next: None, ver }
+    let (display, media) = ("王芳".into(), MediaHealth::Ok);
+    AgentView { name: agent(), display, state, reason: None, since_ms: 1, next: None, browser: false, media, ver }
+}
+
+/// An offer that begins as one does is answered with itself.
+fn answer_offer(_: TenantId, _: AgentName, sdp: String) -> crate::AudioAnswer {
+    let (answer, waits) = tokio::sync::oneshot::channel();
+    let answered = if sdp.starts_with("v=0") { Ok(sdp) } else { Err("it is no offer".to_owned()) };
+    let _ = answer.send(answered);
+    waits
 }
 
 fn person(name: &str) -> UserPut {

@@ -23,7 +23,8 @@ fn agent_live(state: AgentState) -> AgentLive {
         since_ms: 1,
         call_id: None,
         connection: "none".into(),
-        media: "ok".into(),
+        media: desk::MediaHealth::Ok,
+        browser: false,
     }
 }
 
@@ -244,6 +245,42 @@ async fn of_two_tabs_exactly_one_controls() {
     drop(first);
     assert!(matches!(server.input().await, Input::DeskPresence { presence: Presence::Disconnected, .. }));
     drop((second, third));
+}
+
+#[tokio::test]
+async fn the_tab_that_controls_gets_an_answer_for_its_audio_and_the_one_before_is_told() {
+    let mut server = Server::start().await;
+    let client = server.client("acme", "agent").await;
+    server.hub.deliver(&tenant(), &agent(), desk::Event::AgentState(agent_view(AgentState::Ready, 1)));
+    let (mut first, _, snapshot) = desk(&mut server, &client).await;
+    assert!(snapshot.expect("a snapshot")["media_owner"].is_null());
+    let offer = |id: &str, sdp: &str, tab: &str| {
+        json!({ "id": id, "t": "media.offer", "d": { "sdp": sdp, "tab": tab } })
+    };
+    first.send(offer("a", "v=0", "one")).await;
+    assert_eq!(first.receive().await["d"]["code"], "wrong_state", "the agent has a phone");
+    let talks_by_browser = AgentView { browser: true, ..agent_view(AgentState::Ready, 2) };
+    server.hub.deliver(&tenant(), &agent(), desk::Event::AgentState(talks_by_browser));
+    assert_eq!(first.receive().await["d"]["browser"], true);
+    first.send(offer("b", "nonsense", "one")).await;
+    assert_eq!(first.receive().await["d"]["message"], "it is no offer");
+    first.send(offer("c", "v=0 one", "one")).await;
+    let answer = first.receive().await;
+    assert_eq!((&answer["t"], &answer["d"]["sdp"]), (&json!("media.answer"), &json!("v=0 one")));
+    let owner = first.receive().await;
+    assert_eq!((&owner["t"], &owner["d"]["tab"]), (&json!("media.owner"), &json!("one")));
+    assert_eq!(first.receive().await["t"], "ack");
+
+    let (mut second, _, snapshot) = client.desk(hello()).await;
+    assert_eq!(snapshot.expect("a snapshot")["media_owner"], "one");
+    assert_eq!(first.receive().await["t"], "control");
+    first.send(offer("d", "v=0", "one")).await;
+    assert_eq!(first.receive().await["d"]["code"], "forbidden");
+    second.send(offer("e", "v=0 two", "two")).await;
+    assert_eq!(second.receive().await["t"], "media.answer");
+    let lost = first.receive().await;
+    assert_eq!((&lost["t"], &lost["d"]["tab"]), (&json!("media.lost"), &json!("two")));
+    assert_eq!(first.receive().await["t"], "media.owner");
 }
 
 #[tokio::test]

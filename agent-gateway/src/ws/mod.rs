@@ -207,6 +207,10 @@ impl Reader {
                 hub.sync_presence(&self.desk).await;
                 hub.answer(&self.desk, &id, Ok(()));
             }
+            GatewayCommand::MediaOffer { sdp, tab } => {
+                let result = hub.media_offer(&self.desk, self.id, sdp, tab).await;
+                hub.answer(&self.desk, &id, result);
+            }
             GatewayCommand::Sub { topic: crate::protocol::Topic::Live, filter } => {
                 hub.answer(&self.desk, &id, Ok(()));
                 self.send(Outgoing::Subscribe(filter.unwrap_or_default()));

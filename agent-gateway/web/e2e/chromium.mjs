@@ -26,6 +26,9 @@ const ARGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
   '--disable-component-update', '--disable-sync', '--autoplay-policy=no-user-gesture-required',
 ];
+/** A WAV file stands for every microphone, without asking. */
+const CAPTURE = process.env.ZONGJI_CAPTURE;
+if (CAPTURE) ARGS.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream', `--use-file-for-fake-audio-capture=${CAPTURE}`);
 
 let failed = 0;
 let passed = 0;
@@ -37,7 +40,7 @@ export function check(ok, what, detail = '') {
 }
 
 const profile = mkdtempSync(join(tmpdir(), 'zongji-walk-'));
-const context = await chromium.launchPersistentContext(profile, {
+export const context = await chromium.launchPersistentContext(profile, {
   executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
   headless: true,
   args: ARGS,

@@ -1,7 +1,7 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use cti_base::{CallId, LegId, RecordingId, TenantId, Timestamp};
+use cti_base::{AgentName, CallId, LegId, RecordingId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// A narrow-band codec that every leg speaks. 8,000 samples a second, one byte a sample.
@@ -76,6 +76,23 @@ pub struct LegMedia {
     pub direction: Direction,
 }
 
+impl LegMedia {
+    /// Stands for a browser's address: its packets come by no socket of the leg's.
+    pub const BROWSER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+    /// A browser's leg. Browsers speak both codecs by their static numbers; keypresses come from the desk, not as packets.
+    pub const fn browser(codec: Codec) -> Self {
+        Self {
+            remote_rtp: Some(Self::BROWSER),
+            remote_rtcp: None,
+            codec,
+            payload_type: codec.payload_type(),
+            dtmf_payload_type: None,
+            direction: Direction::SendRecv,
+        }
+    }
+}
+
 /// A prompt, by locale and name: `zh-CN/welcome`. The worker has them all in memory.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -122,6 +139,13 @@ pub enum MediaCommand {
         leg: LegId,
         call: CallId,
         rtp_port: u16,
+    },
+    /// A leg without ports: the agent's browser, whenever it is connected, is its peer.
+    OpenBrowser {
+        leg: LegId,
+        call: CallId,
+        tenant: TenantId,
+        agent: AgentName,
     },
     /// What offer/answer settled, at first or anew.
     Connect {

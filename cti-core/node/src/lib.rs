@@ -5,6 +5,7 @@
 //! [`cti_switch::Engine`] and carries out its effects.
 
 pub mod admin;
+pub mod browsers;
 pub mod cli;
 pub mod clock;
 pub mod config;

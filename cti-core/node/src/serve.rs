@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use zongji_sql::Store;
 
 use crate::admin::{self, Answer, Request, Status, control};
+use crate::browsers::BrowsersThread;
 use crate::config::Setup;
 use crate::journal::projector;
 use crate::journal::take_up::{could_take_up, take_up};
@@ -94,6 +95,7 @@ struct Threads {
     projecting: tokio::task::JoinHandle<()>,
     recorder: Recorder,
     recorder_thread: RecorderThread,
+    browsers: BrowsersThread,
 }
 
 /// Someone wants this server to become `binary`; is told only where it does not.
@@ -158,7 +160,7 @@ impl Server {
         let (appender, journal) = opened.start()?;
         phases.done("replay");
 
-        let Sound { recorder, recorder_thread, media } = sound.await??;
+        let Sound { recorder, recorder_thread, media, browsers, browsers_thread } = sound.await??;
         let media_counters = media.counters();
         phases.done("media");
 
@@ -176,6 +178,7 @@ impl Server {
             ready: ready.clone(),
             observers: wiring::observers(&metrics),
             bans: wiring::bans(&guard),
+            audio: wiring::browser_audio(browsers),
         });
         let lookups = LookUps::new(store.clone(), inbox.clone());
         for (id, tenant) in &known {
@@ -236,7 +239,8 @@ impl Server {
         let served = agent_gateway::serve(sockets.http, router, stop.clone().cancelled_owned());
         tasks.spawn(async move { end_logged("HTTP", served.await) });
 
-        let threads = Threads { switch, projecting, journal, recorder, recorder_thread };
+        let threads =
+            Threads { switch, projecting, journal, recorder, recorder_thread, browsers: browsers_thread };
         let idle_now = idle.clone();
         let clock = clock::Keeper::start(&setup.journal(), move || *idle_now.borrow()).context("the clock's mark")?;
         let (upgrades_in, upgrades) = mpsc::channel(UPGRADES_MAX);
@@ -410,7 +414,7 @@ impl Server {
         if !ended {
             tracing::error!(limit_s = CALLS_END_MAX.as_secs(), "the last calls did not end in time");
         }
-        let Threads { switch, journal, projecting, recorder, recorder_thread } = self.threads;
+        let Threads { switch, journal, projecting, recorder, recorder_thread, browsers } = self.threads;
         let (mut tasks, stop) = (self.tasks, self.stop);
         let closing = async move {
             // The recorder first: what it seals becomes a fact while the switch lives.
@@ -425,6 +429,9 @@ impl Server {
             let ended = tokio::task::spawn_blocking(move || switch.join().is_ok()).await;
             if !matches!(ended, Ok(true)) {
                 tracing::error!("the switch's thread ended by a panic");
+            }
+            if tokio::task::spawn_blocking(move || drop(browsers)).await.is_err() {
+                tracing::error!("the browsers' audio ended by a panic");
             }
             journal.drained().await;
             if projecting.await.is_err() {

@@ -40,7 +40,7 @@ phone = { kind = "contact", uri = "CONTACT" }
 fn setup(dir: &Path) -> Setup {
     let file = dir.join("zongji.toml");
     let text = "[http]\nlisten = \"127.0.0.1:0\"\n[sip]\nudp = [\"127.0.0.1:0\"]\ntcp = [\"127.0.0.1:0\"]\n\
-                [media]\nrtp_ports = \"16900-16979\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n[node]\ndrain_s = 1\n";
+                [media]\nrtp_ports = \"16900-16979\"\nbrowser_port = 0\n[metrics]\nlisten = \"127.0.0.1:0\"\n[node]\ndrain_s = 1\n";
     std::fs::write(&file, text).expect("written");
     Setup::load(Some(&file), &dir.join("data")).expect("a right configuration")
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use agent_gateway::{Bans, Observers};
+use agent_gateway::{Bans, BrowserAudio, Observers};
 use anyhow::Context;
 use cti_base::{Country, E164};
 use cti_sip::{DigestPolicy, EndpointConfig, Transport};
@@ -14,6 +14,7 @@ use recordings::{Recorder, RecorderThread, StoreConfig};
 use tokio::net::TcpListener;
 use zongji_sql::Store;
 
+use crate::browsers::{self, BrowserEvent, Browsers, BrowsersThread, Who};
 use crate::config::{Digest, NodeConfig, REALM, Setup};
 use crate::journal::projector::Progress;
 use crate::media_worker::{MediaConfig, MediaCounters, MediaWorkers, PromptLibrary};
@@ -176,13 +177,72 @@ pub struct Sound {
     pub recorder: Recorder,
     pub recorder_thread: RecorderThread,
     pub media: MediaWorkers,
+    pub browsers: Browsers,
+    pub browsers_thread: BrowsersThread,
 }
 
 /// Reads the prompts and starts the threads: tens of milliseconds.
 pub fn start_sound(setup: &Setup, inbox: &Inbox) -> anyhow::Result<Sound> {
     let (recorder, recorder_thread) = start_recorder(setup, inbox)?;
-    let media = start_media(setup, recorder.clone(), inbox)?;
-    Ok(Sound { recorder, recorder_thread, media })
+    let (browsers, browsers_thread) = start_browsers(setup, inbox)?;
+    let media = start_media(setup, recorder.clone(), inbox, browsers.clone())?;
+    Ok(Sound { recorder, recorder_thread, media, browsers, browsers_thread })
+}
+
+/// All browsers' port. One that is taken is told and another found: telephones go on without browsers' firewalls in mind.
+fn start_browsers(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Browsers, BrowsersThread)> {
+    let start = |port: u16| {
+        let inbox = inbox.clone();
+        Browsers::start(&browsers_addresses(setup, port), move |event| {
+            let (Who { tenant, agent }, up) = match event {
+                BrowserEvent::Up(who) => (who, true),
+                BrowserEvent::Down(who) => (who, false),
+            };
+            inbox.send_blocking(Input::Browser { tenant, agent, up });
+        })
+    };
+    let port = setup.config.media.browser_port;
+    let started = start(port).or_else(|error| {
+        if error.kind() != io::ErrorKind::AddrInUse || port == 0 {
+            return Err(error);
+        }
+        tracing::warn!(port, "[media] browser_port is taken: browsers are told another");
+        start(0)
+    });
+    started.context("the browsers' audio could not start")
+}
+
+/// Where browsers reach us. Behind a translator of addresses everything is bound and the outer address told; else our own is,
+/// and the loopback one for browsers on this machine.
+fn browsers_addresses(setup: &Setup, port: u16) -> Vec<browsers::Listen> {
+    let bind = media_bind_ip(setup);
+    let listen = |ip: IpAddr, told| browsers::Listen { bind: SocketAddr::new(ip, port), told };
+    match setup.config.media.advertised.or(setup.config.sip.advertised) {
+        Some(advertised) => vec![listen(bind, Some(advertised))],
+        None if bind.is_unspecified() => {
+            let (own, loopback) = (outward_ip(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+            let ours = (!own.is_loopback()).then_some(own);
+            ours.into_iter().chain([loopback]).map(|ip| listen(ip, None)).collect()
+        }
+        None => vec![listen(bind, None)],
+    }
+}
+
+/// The gateway's way to the browsers' audio.
+pub fn browser_audio(browsers: Browsers) -> BrowserAudio {
+    let closing = browsers.clone();
+    BrowserAudio {
+        offer: Arc::new(move |tenant, agent, sdp| {
+            let (answer, waits) = tokio::sync::oneshot::channel();
+            let reply = move |answered: Result<String, browsers::OfferError>| {
+                // Whoever asked may be gone.
+                let _ = answer.send(answered.map_err(|error| error.to_string()));
+            };
+            browsers.offer(Who { tenant, agent }, sdp, Box::new(reply));
+            waits
+        }),
+        close: Arc::new(move |tenant, agent| closing.close(Who { tenant, agent })),
+    }
 }
 
 fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, RecorderThread)> {
@@ -197,11 +257,17 @@ fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, Rec
     Ok((recorder, thread))
 }
 
-fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox) -> anyhow::Result<MediaWorkers> {
+fn start_media(
+    setup: &Setup,
+    recorder: Recorder,
+    inbox: &Inbox,
+    browsers: Browsers,
+) -> anyhow::Result<MediaWorkers> {
     let config = MediaConfig {
         ip: media_bind_ip(setup),
         workers: setup.config.media.workers,
         rtp_timeout: Duration::from_secs(setup.config.media.rtp_timeout_s),
+        browsers: Some(browsers),
     };
     let named = |(locale, name, wav): &(&str, &str, &'static [u8])| (format!("{locale}/{name}.wav"), *wav);
     let shipped = ivr_scripts::shipped::PROMPTS.iter().map(named);

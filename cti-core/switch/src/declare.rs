@@ -82,9 +82,11 @@ impl Engine {
             self.dismiss(now, id, &name);
         }
         for decl in &tenant.doc.agent {
-            let reach = Reach::of(&self.endpoint, id, decl);
             let Some(state) = self.tenants.get_mut(id) else { return };
-            match state.agents.get_mut(&decl.name) {
+            let known = state.agents.get_mut(&decl.name);
+            let browser_up = known.as_ref().is_some_and(|agent| agent.browser_up);
+            let reach = Reach::of(&self.endpoint, id, decl, browser_up);
+            match known {
                 Some(agent) => {
                     if agent.decl.phone != decl.phone {
                         agent.answers_by_hand = false;

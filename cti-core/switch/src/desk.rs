@@ -42,6 +42,17 @@ pub enum CallState {
     Ended,
 }
 
+/// Whether an agent's phone or browser can carry a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaHealth {
+    Ok,
+    /// No phone is registered, no desk is open.
+    None,
+    /// The desk is there and its browser is not connected: nothing is offered.
+    Unhealthy,
+}
+
 /// The states an agent may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -224,6 +235,9 @@ pub struct AgentView {
     pub since_ms: u64,
     /// What comes after the call or wrap-up, if the agent chose.
     pub next: Option<NextState>,
+    /// Whether the agent talks by the browser: the page makes its connection as soon as it controls the desk.
+    pub browser: bool,
+    pub media: MediaHealth,
     pub ver: u32,
 }
 

@@ -98,7 +98,8 @@ pub(crate) enum Party {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct OpenLeg {
     pub call: CallId,
-    pub port: u16,
+    /// None of a browser's leg.
+    pub port: Option<u16>,
     /// `MediaCommand::Close` is out.
     pub closing: bool,
 }
@@ -223,6 +224,7 @@ impl Engine {
             Input::Desk { tenant, agent, id, command } => self.desk_command(now, &tenant, &agent, id, command),
             Input::Callback { tenant, id, ask } => self.callback_asked(now, &tenant, id, ask),
             Input::DeskPresence { tenant, agent, presence } => self.desk_presence(now, &tenant, &agent, presence),
+            Input::Browser { tenant, agent, up } => self.browser_changed(now, &tenant, &agent, up),
             Input::OfferShown { offer } => self.offer_shown(now, offer),
             Input::Caller { call, records } => self.caller_known(now, call, records),
             Input::Declare(tenant) => self.declare(now, tenant),
@@ -354,6 +356,7 @@ impl Engine {
             CallTimer::Ring => self.ring_timeout(now, call),
             CallTimer::Dial => self.dial_timeout(now, call),
             CallTimer::Goodbye => self.goodbye_over(now, call),
+            CallTimer::BrowserAway => self.browser_gone(now, call),
             CallTimer::Stats => self.emit_ending(now, call),
         }
     }

@@ -40,6 +40,9 @@ impl Engine {
                 let offer = call.and_then(|call| call.offer(*offer));
                 offer.is_none_or(|offer| offer.step != OfferStep::Shown)
             }
+            Input::Browser { tenant, agent, up } => {
+                self.agent(tenant, agent).is_none_or(|agent| agent.browser_up == *up)
+            }
             Input::Caller { call, records: _ } => !self.calls.contains_key(call),
             Input::SipTransportFailed(_)
             | Input::SipConnectionClosed(_)

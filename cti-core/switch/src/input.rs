@@ -45,6 +45,12 @@ pub enum Input {
         agent: AgentName,
         presence: Presence,
     },
+    /// The agent's browser has its audio connected, or has lost it.
+    Browser {
+        tenant: TenantId,
+        agent: AgentName,
+        up: bool,
+    },
     /// The offer's frame was handed to the agent's socket, or there is none to hand it to.
     OfferShown {
         offer: OfferId,

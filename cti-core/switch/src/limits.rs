@@ -34,6 +34,8 @@ pub const EXTRA_PHONES_PART: usize = 2;
 
 /// How long an agent whose desk is gone may still be offered calls (desktop.md, 8).
 pub const DESK_GRACE: Duration = Duration::from_secs(25);
+/// How long a call waits for the browser of its agent, which is not connected any more.
+pub const BROWSER_AWAY_MAX: Duration = Duration::from_secs(60);
 /// The least extension of a wrap-up, and how often one wrap-up may be extended.
 pub const WRAPUP_EXTENSION_MIN: Duration = Duration::from_secs(30);
 pub const WRAPUP_EXTENSIONS_MAX: u32 = 3;

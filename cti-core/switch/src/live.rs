@@ -9,7 +9,7 @@ use ts_rs::TS;
 use crate::acd::agent::Agent;
 use crate::call::{Call, Stage};
 use crate::callback::{Pending, Step};
-use crate::desk::{AgentState, CallState, Direction};
+use crate::desk::{AgentState, CallState, Direction, MediaHealth};
 use crate::engine::{Engine, TenantState};
 use crate::figures::Levels;
 
@@ -67,8 +67,9 @@ pub struct AgentLive {
     pub call_id: Option<CallId>,
     /// `desk`, `phone` (registered or contact, no desk) or `none`.
     pub connection: String,
-    /// `ok`, `none` or `unhealthy`.
-    pub media: String,
+    pub media: MediaHealth,
+    /// Whether the agent talks by the browser.
+    pub browser: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
@@ -186,7 +187,8 @@ fn agent_live(agent: &Agent) -> AgentLive {
         since_ms: agent.since.as_millis(),
         call_id: agent.call(),
         connection: agent.connection().to_owned(),
-        media: agent.media().to_owned(),
+        media: agent.media(),
+        browser: agent.is_browser(),
     }
 }
 

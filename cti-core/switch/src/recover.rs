@@ -9,7 +9,7 @@ use cti_base::{AgentName, CallId, LegId, RecordingId, TenantId, Timestamp};
 use cti_media::MediaCommand;
 
 use crate::acd::agent::{Desk, Reach};
-use crate::call::{Records, Stage};
+use crate::call::{Leg, Records, Stage};
 use crate::effect::Effect;
 use crate::engine::Engine;
 use crate::fact::Outcome;
@@ -55,7 +55,7 @@ impl Engine {
         let mut moved = Vec::new();
         for (id, state) in &mut self.tenants {
             for (name, agent) in &mut state.agents {
-                let reach = Reach::of(&self.endpoint, id, &agent.decl);
+                let reach = Reach::of(&self.endpoint, id, &agent.decl, agent.browser_up);
                 if agent.reach != reach {
                     agent.reach = reach;
                     moved.push((id.clone(), name.clone()));
@@ -70,6 +70,11 @@ impl Engine {
         for (id, state) in &mut self.tenants {
             for (name, agent) in &mut state.agents {
                 let grace = Timer::Agent(id.clone(), name.clone(), AgentTimer::DeskGrace);
+                // A browser's connection is with a process; it makes a new one.
+                agent.browser_up = false;
+                if matches!(agent.reach, Reach::Browser { .. }) {
+                    agent.reach = Reach::Browser { up: false };
+                }
                 if agent.desk == Desk::Connected || self.timers.is_set(&grace) {
                     agent.desk = Desk::Gone { since: now };
                     self.timers.set(grace, now + DESK_GRACE);
@@ -113,10 +118,26 @@ impl Engine {
     }
 
     fn open_legs(&mut self) {
-        let open: Vec<(LegId, CallId, u16)> = self.legs.iter().map(|(id, leg)| (*id, leg.call, leg.port)).collect();
+        let open: Vec<_> = self.legs.iter().map(|(id, leg)| (*id, leg.call, leg.port)).collect();
         for (leg, call, rtp_port) in open {
-            self.media(call, MediaCommand::Open { leg, call, rtp_port });
+            let command = match rtp_port {
+                Some(rtp_port) => Some(MediaCommand::Open { leg, call, rtp_port }),
+                None => self.browsers_leg(call, leg),
+            };
+            if let Some(command) = command {
+                self.media(call, command);
+            }
         }
+    }
+
+    /// A leg that an agent's browser is at the end of.
+    fn browsers_leg(&self, id: CallId, leg: LegId) -> Option<MediaCommand> {
+        let call = self.calls.get(&id)?;
+        let is_it = |known: &Leg| known.id == leg;
+        let talks = call.talking().filter(|talking| is_it(&talking.leg)).map(|talking| &talking.agent);
+        let rings = || call.offers().iter().find(|offer| offer.leg.as_ref().is_some_and(is_it));
+        let agent = talks.or_else(|| rings().map(|offer| &offer.agent))?.clone();
+        Some(MediaCommand::OpenBrowser { leg, call: id, tenant: call.tenant.clone(), agent })
     }
 
     /// The call's media as its state says, and what it was waiting for.
@@ -147,7 +168,7 @@ impl Engine {
                 self.timers.set(Timer::Call(id, CallTimer::Goodbye), now + GOODBYE_MAX);
                 self.play_again(id);
             }
-            Some(Stage::Talking(_)) => self.talk_again(id),
+            Some(Stage::Talking(_)) => self.talk_again(now, id),
             Some(Stage::Waiting(_)) => self.let_agent_hear(id),
             Some(Stage::Answering(_)) | None => {}
         }
@@ -161,7 +182,7 @@ impl Engine {
         }
     }
 
-    fn talk_again(&mut self, id: CallId) {
+    fn talk_again(&mut self, now: Timestamp, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(talking) = call.talking() else { return };
         let (customer, agent, media) = (call.customer.id, talking.leg.id, talking.leg.media.clone());
@@ -182,6 +203,7 @@ impl Engine {
         } else {
             self.media(id, MediaCommand::join(customer, agent));
         }
+        self.follow_browser(now, id);
     }
 
     /// Those that run go on in the same file; those that were being sealed are sealed.

@@ -276,7 +276,7 @@ impl SavedTenant {
         for (name, agent) in &mut agents {
             let decl = agent_decls.get(name).ok_or_else(|| broken(&format!("agent `{name}`")))?;
             agent.decl.clone_from(decl);
-            agent.reach = Reach::of(endpoint, id, decl);
+            agent.reach = Reach::of(endpoint, id, decl, agent.browser_up);
         }
         acd.configure(alive, Arc::new(tenant.doc.acd_rules()));
         Ok(TenantState {

@@ -36,6 +36,8 @@ pub(crate) enum CallTimer {
     Dial,
     /// The goodbye has played long enough.
     Goodbye,
+    /// The browser of the agent who talks is away.
+    BrowserAway,
     /// The call is over: its legs' counts had their time.
     Stats,
 }

@@ -78,6 +78,9 @@ pub enum Digest {
     Both,
 }
 
+/// Beside the ports of RTP, so that one rule of a firewall holds both.
+const BROWSER_PORT: u16 = 30_000;
+
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct MediaSection {
@@ -86,6 +89,8 @@ pub struct MediaSection {
     pub workers: usize,
     /// What stands in SDP instead of the machine's own address.
     pub advertised: Option<IpAddr>,
+    /// The one UDP port of all browsers' audio; 0 is any free one.
+    pub browser_port: u16,
     /// A talking leg whose peer sends nothing for so long is ended, seconds.
     pub rtp_timeout_s: u64,
 }
@@ -199,7 +204,8 @@ impl Default for SipSection {
 
 impl Default for MediaSection {
     fn default() -> Self {
-        Self { rtp_ports: PortRange(20_000..=29_999), workers: 0, advertised: None, rtp_timeout_s: 120 }
+        let rtp_ports = PortRange(20_000..=29_999);
+        Self { rtp_ports, workers: 0, advertised: None, browser_port: BROWSER_PORT, rtp_timeout_s: 120 }
     }
 }
 

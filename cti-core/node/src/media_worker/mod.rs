@@ -14,24 +14,27 @@ mod room;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod way;
 mod worker;
 
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use cti_base::CallId;
+use cti_base::{CallId, LegId};
 use cti_media::{MediaCommand, MediaEvent};
 use mio::{Poll, Waker};
 use recordings::Recorder;
 
 pub use counters::MediaCounters;
 pub use prompts::{PromptLibrary, PromptLibraryError};
+pub(crate) use socket::bind as bind_voice;
 
+use crate::browsers::{Browsers, Ear};
 use worker::{WAKER, Worker};
 
 /// Commands that wait for one worker: a restart brings some five for each leg, and what is more waits with its sender.
@@ -40,6 +43,8 @@ pub const COMMANDS_MAX: usize = 32_768;
 const FULL_WAIT: Duration = Duration::from_secs(2);
 /// How often a full worker is looked at.
 const FULL_POLL: Duration = Duration::from_millis(1);
+/// Packets of browsers that wait for one worker; what is more is lost, as in a socket.
+const AUDIO_MAX: usize = 4_096;
 /// Legs of one worker.
 pub const LEGS_MAX: usize = 16_384;
 
@@ -51,6 +56,8 @@ pub struct MediaConfig {
     pub workers: usize,
     /// How long a talking leg may send nothing before `MediaEvent::Silent`.
     pub rtp_timeout: Duration,
+    /// Where the legs of browsers lead; without it they are silent.
+    pub browsers: Option<Browsers>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,10 +76,39 @@ pub struct MediaWorkers {
 
 struct Lane {
     commands: SyncSender<Message>,
-    waker: Waker,
-    /// Whether a wake-up is under way, so that a burst of commands costs one.
-    woken: Arc<AtomicBool>,
+    bell: Bell,
     thread: Option<JoinHandle<()>>,
+}
+
+/// Wakes a worker, once for a burst.
+#[derive(Clone)]
+struct Bell {
+    waker: Arc<Waker>,
+    woken: Arc<AtomicBool>,
+}
+
+/// What comes to a worker otherwise than by its sockets.
+struct Inbox {
+    commands: Receiver<Message>,
+    audio: Receiver<(LegId, Vec<u8>)>,
+    woken: Arc<AtomicBool>,
+}
+
+/// The browsers' side of a worker's inbox.
+struct AudioIn {
+    audio: SyncSender<(LegId, Vec<u8>)>,
+    bell: Bell,
+}
+
+impl AudioIn {
+    fn ear(&self) -> Ear {
+        let (audio, bell) = (self.audio.clone(), self.bell.clone());
+        Arc::new(move |leg, packet| {
+            let taken = audio.try_send((leg, packet)).is_ok();
+            bell.ring();
+            taken
+        })
+    }
 }
 
 enum Message {
@@ -97,15 +133,17 @@ impl MediaWorkers {
         let mut workers = Self { lanes: Vec::with_capacity(count), counters: Arc::clone(&counters) };
         for number in 0..count {
             let poll = Poll::new()?;
-            let waker = Waker::new(poll.registry(), WAKER)?;
             let woken = Arc::new(AtomicBool::new(false));
-            let (commands, inbox) = sync_channel(COMMANDS_MAX);
+            let bell = Bell { waker: Arc::new(Waker::new(poll.registry(), WAKER)?), woken: Arc::clone(&woken) };
+            let (commands, commands_out) = sync_channel(COMMANDS_MAX);
+            let (audio, audio_out) = sync_channel(AUDIO_MAX);
+            let inbox = Inbox { commands: commands_out, audio: audio_out, woken };
             let mut seed = [0; 32];
             getrandom::fill(&mut seed).map_err(io::Error::other)?;
             let worker = Worker::new(
                 config.clone(),
                 poll,
-                (inbox, Arc::clone(&woken)),
+                (inbox, AudioIn { audio, bell: bell.clone() }),
                 Arc::clone(&prompts),
                 recorder.clone(),
                 events.clone(),
@@ -113,7 +151,7 @@ impl MediaWorkers {
                 cti_base::Rng::from_seed(seed),
             );
             let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?;
-            workers.lanes.push(Lane { commands, waker, woken, thread: Some(thread) });
+            workers.lanes.push(Lane { commands, bell, thread: Some(thread) });
         }
         Ok(workers)
     }
@@ -163,18 +201,20 @@ impl Lane {
                 Err(TrySendError::Disconnected(_)) => return Err(MediaError::Stopped),
                 Err(TrySendError::Full(message)) => message,
             };
-            self.wake();
+            self.bell.ring();
             let now = Instant::now();
             if now > *until.get_or_insert(now + FULL_WAIT) {
                 return Err(MediaError::Full);
             }
             std::thread::park_timeout(FULL_POLL);
         }
-        self.wake();
+        self.bell.ring();
         Ok(())
     }
+}
 
-    fn wake(&self) {
+impl Bell {
+    fn ring(&self) {
         if !self.woken.swap(true, Ordering::AcqRel)
             && let Err(error) = self.waker.wake()
         {

@@ -7,7 +7,7 @@ use cti_media::mixer::{Source, Sum};
 use cti_media::rtp::HEADER_LEN;
 use cti_media::{Codec, Hears, MediaEvent};
 
-use super::worker::{Slot, Worker, send};
+use super::worker::{Slot, Worker};
 
 /// Whom one leg hears, and who hears it. Slots.
 #[derive(Default)]
@@ -158,7 +158,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             sum.encode(codec, &mut packet[HEADER_LEN..]);
             let Some(listener) = &mut self.legs[slot] else { continue };
             if let Some(to) = listener.leg.frame(self.now, tick, &mut packet) {
-                send(listener.sockets.as_ref(), &packet, to, &mut self.tally);
+                listener.send(&packet, to, &mut self.tally);
             }
         }
     }

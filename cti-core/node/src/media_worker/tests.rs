@@ -49,7 +49,7 @@ impl Rig {
         let (recorder, thread) = Recorder::start(store, move |event| drop(sender.send(event))).expect("a recorder");
         let ramp: Vec<i16> = (0..160 * PROMPT_FRAMES as i16).map(|n| n * 8).collect();
         let prompts = PromptLibrary::from_files([("en/ramp.wav".to_owned(), wav(&ramp))]).expect("a prompt");
-        let config = MediaConfig { ip: LOOPBACK, workers: 1, rtp_timeout: Duration::from_millis(300) };
+        let config = MediaConfig { ip: LOOPBACK, workers: 1, rtp_timeout: Duration::from_millis(300), browsers: None };
         let workers = MediaWorkers::start(config, Arc::new(prompts), recorder.clone(), tell).expect("workers");
         let mut rng = Rng::from_number(1);
         let call = CallId::new(clock::now(), &mut rng);

@@ -3,8 +3,8 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use cti_base::{LegId, RecordingId, Rng, Timestamp};
@@ -20,7 +20,9 @@ use super::play::Playing;
 use super::recording::{self, Recording};
 use super::room::Place;
 use super::socket::Sockets;
-use super::{LEGS_MAX, MediaConfig, MediaCounters, Message, PromptLibrary};
+use super::way::{Sent, Way};
+use super::{AudioIn, Inbox, LEGS_MAX, MediaConfig, MediaCounters, Message, PromptLibrary};
+use crate::browsers::Who;
 use crate::clock;
 
 pub(super) const WAKER: Token = Token(0);
@@ -39,6 +41,8 @@ const CATCH_UP_MAX: u64 = 5;
 const SWEEP: Duration = Duration::from_millis(200);
 /// Commands in a row, before packets and the clock have their turn: a restart brings those of all legs at once.
 const COMMANDS_TURN_MAX: usize = 256;
+/// Packets of browsers in a row.
+const BROWSERS_TURN_MAX: usize = 1_024;
 /// How soon news that the switch had no room for are told again.
 const NEWS_AGAIN: Duration = Duration::from_millis(5);
 /// A process that was killed may hold its ports for a moment: in the first time after the start, a port in use is tried again.
@@ -52,8 +56,9 @@ const REPORT: Duration = Duration::from_secs(5);
 pub(super) struct Worker<E> {
     config: MediaConfig,
     poll: Poll,
-    inbox: Receiver<Message>,
-    woken: Arc<AtomicBool>,
+    inbox: Inbox,
+    /// Where browsers' packets for our legs come in.
+    audio_in: AudioIn,
     prompts: Arc<PromptLibrary>,
     recorder: Recorder,
     news: News<E>,
@@ -87,8 +92,7 @@ pub(super) struct Worker<E> {
 
 pub(super) struct Slot {
     id: LegId,
-    /// `None` while the ports are still another process's.
-    pub sockets: Option<Sockets>,
+    way: Way,
     pub leg: Leg,
     pub place: Place,
     pub playing: Option<Playing>,
@@ -124,7 +128,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     pub fn new(
         config: MediaConfig,
         poll: Poll,
-        (inbox, woken): (Receiver<Message>, Arc<AtomicBool>),
+        (inbox, audio_in): (Inbox, AudioIn),
         prompts: Arc<PromptLibrary>,
         recorder: Recorder,
         emit: E,
@@ -136,7 +140,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             config,
             poll,
             inbox,
-            woken,
+            audio_in,
             prompts,
             recorder,
             news: News::new(emit),
@@ -215,9 +219,10 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     }
 
     fn take_commands(&mut self) -> ControlFlow<()> {
-        self.woken.store(false, Ordering::Release);
+        self.inbox.woken.store(false, Ordering::Release);
+        let hears_more = self.hear_browsers();
         for _ in 0..COMMANDS_TURN_MAX {
-            match self.inbox.try_recv() {
+            match self.inbox.commands.try_recv() {
                 Ok(Message::Command(command)) => self.command(command),
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
                 Ok(Message::Leave) => {
@@ -225,7 +230,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                     return ControlFlow::Break(());
                 }
                 Err(TryRecvError::Empty) => {
-                    self.commanded = false;
+                    self.commanded = hears_more;
                     break;
                 }
             }
@@ -233,9 +238,28 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         ControlFlow::Continue(())
     }
 
+    /// What browsers said for our legs; whether there is more than their turn.
+    fn hear_browsers(&mut self) -> bool {
+        for _ in 0..BROWSERS_TURN_MAX {
+            let Ok((leg, packet)) = self.inbox.audio.try_recv() else { return false };
+            let (Some(slot), len) = (self.by_id.get(&leg).copied(), packet.len()) else { continue };
+            if let Some(space) = self.datagram.get_mut(..len) {
+                space.copy_from_slice(&packet);
+                self.packet(slot, len, LegMedia::BROWSER);
+            }
+        }
+        true
+    }
+
     fn command(&mut self, command: MediaCommand) {
         match command {
-            MediaCommand::Open { leg, call: _, rtp_port } => self.open(leg, rtp_port),
+            MediaCommand::Open { leg, call: _, rtp_port } => self.open(leg, Some(rtp_port)),
+            MediaCommand::OpenBrowser { leg, call: _, tenant, agent } => {
+                self.open(leg, None);
+                if let Some(browsers) = self.config.browsers.as_ref().filter(|_| self.by_id.contains_key(&leg)) {
+                    browsers.attach(Who { tenant, agent }, leg, self.audio_in.ear());
+                }
+            }
             MediaCommand::Connect { leg, media } => self.connect(leg, media),
             MediaCommand::Room { hears } => self.set_room(&hears),
             MediaCommand::Play { leg, play, audio, repeat } => {
@@ -272,7 +296,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         }
     }
 
-    fn open(&mut self, id: LegId, rtp_port: u16) {
+    /// Without a port it is a browser's.
+    fn open(&mut self, id: LegId, rtp_port: Option<u16>) {
         if self.by_id.contains_key(&id) {
             tracing::error!(leg.id = %id, "the leg is open already");
             return;
@@ -283,13 +308,14 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             return;
         }
         let slot = self.free.pop().unwrap_or(self.legs.len());
-        let sockets = match self.bind(slot, rtp_port) {
-            Ok(sockets) => Some(sockets),
-            Err(error) if error.kind() == ErrorKind::AddrInUse && self.now < self.patient_until => {
+        let way = match rtp_port.map(|port| (port, self.bind(slot, port))) {
+            None => self.config.browsers.clone().map_or(Way::None, Way::Browser),
+            Some((_, Ok(sockets))) => Way::Sockets(sockets),
+            Some((rtp_port, Err(error))) if error.kind() == ErrorKind::AddrInUse && self.now < self.patient_until => {
                 self.unbound.push(Unbound { leg: id, slot, rtp_port, until: self.now + BIND_PATIENCE });
-                None
+                Way::None
             }
-            Err(error) => {
+            Some((_, Err(error))) => {
                 if slot < self.legs.len() {
                     self.free.push(slot);
                 }
@@ -301,7 +327,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         // Reports of legs opened together do not leave together.
         let report_at = self.now + REPORT.mul_f64(0.5 + 0.5 * self.rng.unit());
         let opened =
-            Slot { id, sockets, leg, place: Place::default(), playing: None, muted: false, record: None, report_at };
+            Slot { id, way, leg, place: Place::default(), playing: None, muted: false, record: None, report_at };
         match self.legs.get_mut(slot) {
             Some(place) => *place = Some(opened),
             None => self.legs.push(Some(opened)),
@@ -329,7 +355,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             match self.bind(slot, rtp_port) {
                 Ok(sockets) => {
                     if let Some(leg) = &mut self.legs[slot] {
-                        leg.sockets = Some(sockets);
+                        leg.way = Way::Sockets(sockets);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::AddrInUse && self.now < until => self.unbound.push(unbound),
@@ -450,15 +476,9 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             && let Some(to) = leg.leg.report(self.now, true, &mut self.report)
         {
             // A farewell that does not arrive costs nothing.
-            if let Some(sockets) = &leg.sockets {
-                let _ = sockets.rtcp.send_to(&self.report, to);
-            }
+            leg.way.report(&self.report, to);
         }
-        for socket in leg.sockets.iter_mut().flat_map(|sockets| [&mut sockets.rtp, &mut sockets.rtcp]) {
-            if let Err(error) = self.poll.registry().deregister(socket) {
-                tracing::warn!(%error, "a media socket can not be deregistered");
-            }
-        }
+        leg.way.close(leg.id, self.poll.registry());
         self.free.push(slot);
         self.counters.leg_closed();
         leg.leg.stats()
@@ -477,7 +497,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let (slot, is_rtp) = ((token.0 - 1) / 2, token.0 % 2 == 1);
         for _ in 0..DRAIN_MAX {
             let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_mut) else { return };
-            let Some(sockets) = &leg.sockets else { return };
+            let Way::Sockets(sockets) = &leg.way else { return };
             let socket = if is_rtp { &sockets.rtp } else { &sockets.rtcp };
             match socket.recv_from(&mut self.datagram[..]) {
                 Ok((len, from)) if is_rtp => self.packet(slot, len, from),
@@ -536,7 +556,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let Some(peer) = leg.place.relay else { return };
         let Some(peer) = self.legs[peer].as_mut().filter(|peer| peer.playing.is_none()) else { return };
         if let Some((to, packet)) = peer.leg.relay(self.now, header, content, datagram) {
-            send(peer.sockets.as_ref(), packet, to, &mut self.tally);
+            peer.send(packet, to, &mut self.tally);
         }
     }
 
@@ -572,7 +592,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             let Some(playing) = &mut leg.playing else { break };
             if playing.fill(codec, &mut packet[HEADER_LEN..]) {
                 if let Some(to) = leg.leg.frame(self.now, number, &mut packet) {
-                    send(leg.sockets.as_ref(), &packet, to, &mut self.tally);
+                    leg.send(&packet, to, &mut self.tally);
                 }
                 index += 1;
             } else {
@@ -606,10 +626,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let Some(leg) = &mut self.legs[slot] else { return };
         if self.now >= leg.report_at {
             leg.report_at = self.now + REPORT;
-            if let Some(to) = leg.leg.report(self.now, false, &mut self.report)
-                && let Some(sockets) = &leg.sockets
-            {
-                let _ = sockets.rtcp.send_to(&self.report, to);
+            if let Some(to) = leg.leg.report(self.now, false, &mut self.report) {
+                leg.way.report(&self.report, to);
             }
         }
         // Whoever is on hold, or hears music, need not send.
@@ -668,19 +686,12 @@ fn rtcp_token(slot: usize) -> Token {
     Token(2 * slot + 2)
 }
 
-/// Over a leg's RTP socket; a leg that has none yet loses the packet.
-pub(super) fn send(sockets: Option<&Sockets>, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
-    let Some(Sockets { rtp, .. }) = sockets else {
-        tally.lost += 1;
-        return;
-    };
-    match rtp.send_to(packet, to) {
-        Ok(_) => tally.packets_out += 1,
-        Err(error) => {
-            tally.lost += 1;
-            if error.kind() != ErrorKind::WouldBlock {
-                tracing::trace!(%to, %error, "a packet can not be sent");
-            }
+impl Slot {
+    /// Counts what became of it.
+    pub fn send(&mut self, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
+        match self.way.send(self.id, packet, to) {
+            Sent::Out => tally.packets_out += 1,
+            Sent::Lost => tally.lost += 1,
         }
     }
 }

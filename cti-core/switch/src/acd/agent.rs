@@ -6,7 +6,7 @@ use cti_sip::{Endpoint, Target};
 
 use crate::call::QueueEntry;
 use crate::config::{AgentDecl, Phone, Role};
-use crate::desk::{AgentState, AgentView, CallView, NextState};
+use crate::desk::{AgentState, AgentView, CallView, MediaHealth, NextState};
 use crate::limits::{DESK_GRACE, FAILED_OFFERS_MAX, FAILED_OFFERS_WINDOW};
 use serde::{Deserialize, Serialize};
 
@@ -49,16 +49,19 @@ pub(crate) enum Reach {
     Contact(Target),
     /// Where it registered; so many contacts.
     Registered(usize),
-    /// In no way: audio in the browser is not served, or the address is none that we have a transport for.
+    /// In the browser, while that is connected.
+    Browser { up: bool },
+    /// In no way: the address is none that we have a transport for.
     Nowhere,
 }
 
 impl Reach {
-    pub(crate) fn of(endpoint: &Endpoint, tenant: &TenantId, decl: &AgentDecl) -> Self {
+    /// `browser_up`: whether the agent's browser is connected.
+    pub(crate) fn of(endpoint: &Endpoint, tenant: &TenantId, decl: &AgentDecl, browser_up: bool) -> Self {
         match &decl.phone {
             Phone::Contact { uri } => endpoint.target_of(uri).map_or(Self::Nowhere, Self::Contact),
             Phone::Sip { .. } => Self::Registered(endpoint.contacts_of(tenant.as_str(), decl.name.as_str()).len()),
-            Phone::Webrtc {} => Self::Nowhere,
+            Phone::Webrtc {} => Self::Browser { up: browser_up },
         }
     }
 }
@@ -79,6 +82,9 @@ pub(crate) struct Agent {
     /// Worked out again on restoring, from the declaration and the registrations.
     #[serde(skip, default = "nowhere")]
     pub reach: Reach,
+    /// Whether the agent's browser has its audio connected; whatever the phone is by the file.
+    #[serde(default)]
+    pub browser_up: bool,
     /// Unanswered offers in a row.
     pub missed: u32,
     /// Failed offers within the window, oldest first.
@@ -125,6 +131,7 @@ impl Agent {
             idle_since: now,
             desk: Desk::Never,
             reach,
+            browser_up: false,
             missed: 0,
             failed: VecDeque::new(),
             answers_by_hand: false,
@@ -155,6 +162,7 @@ impl Agent {
         match &self.reach {
             Reach::Contact(_) => true,
             Reach::Registered(contacts) => *contacts > 0,
+            Reach::Browser { up } => *up,
             Reach::Nowhere => false,
         }
     }
@@ -196,6 +204,8 @@ impl Agent {
             reason: self.reason.clone(),
             since_ms: self.since.as_millis(),
             next: self.next.clone(),
+            browser: self.is_browser(),
+            media: self.media(),
             ver: self.ver,
         }
     }
@@ -204,13 +214,21 @@ impl Agent {
     pub(crate) fn connection(&self) -> &'static str {
         match (self.desk, self.is_reachable()) {
             (Desk::Connected, _) => "desk",
-            (Desk::Gone { .. } | Desk::Never, true) => "phone",
-            (Desk::Gone { .. } | Desk::Never, false) => "none",
+            (Desk::Gone { .. } | Desk::Never, true) if !self.is_browser() => "phone",
+            (Desk::Gone { .. } | Desk::Never, _) => "none",
         }
     }
 
-    pub(crate) fn media(&self) -> &'static str {
-        if self.is_reachable() { "ok" } else { "none" }
+    pub(crate) fn media(&self) -> MediaHealth {
+        match (self.is_reachable(), self.is_browser() && self.desk == Desk::Connected) {
+            (true, _) => MediaHealth::Ok,
+            (false, true) => MediaHealth::Unhealthy,
+            (false, false) => MediaHealth::None,
+        }
+    }
+
+    pub(crate) fn is_browser(&self) -> bool {
+        matches!(self.decl.phone, Phone::Webrtc {})
     }
 
     pub(crate) fn is_sip(&self) -> bool {
@@ -258,6 +276,8 @@ mod tests {
         check("no phone", false, |agent| agent.reach = Reach::Nowhere);
         check("not registered", false, |agent| agent.reach = Reach::Registered(0));
         check("registered", true, |agent| agent.reach = Reach::Registered(1));
+        check("a browser without audio", false, |agent| agent.reach = Reach::Browser { up: false });
+        check("a browser", true, |agent| agent.reach = Reach::Browser { up: true });
         check("never at a desk", false, |agent| agent.desk = Desk::Never);
         check("desk lost just now", true, |agent| agent.desk = Desk::Gone { since: at(76) });
         check("desk lost for 25 s", false, |agent| agent.desk = Desk::Gone { since: at(75) });

@@ -264,7 +264,7 @@ impl Engine {
         };
         let id = call.id;
         self.calls.insert(id, call);
-        self.legs.insert(leg, OpenLeg { call: id, port, closing: false });
+        self.legs.insert(leg, OpenLeg { call: id, port: Some(port), closing: false });
         if let Some(call) = self.calls.get_mut(&id) {
             call.records = Records::Asked(now);
         }

@@ -68,6 +68,7 @@ impl Engine {
             self.media(id, MediaCommand::join(customer, agent));
         }
         self.tell_desk(id, Event::CallHeld);
+        self.follow_browser(now, id);
     }
 
     pub(crate) fn set_mute(&mut self, id: CallId, muted: bool) -> Result<(), Nack> {

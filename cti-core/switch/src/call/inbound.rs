@@ -147,7 +147,7 @@ impl Engine {
         };
         self.calls.insert(id, call);
         self.sessions.insert(session, (id, Party::Customer));
-        self.legs.insert(leg, OpenLeg { call: id, port: rtp_port, closing: false });
+        self.legs.insert(leg, OpenLeg { call: id, port: Some(rtp_port), closing: false });
         self.fact(Fact::CallStarted {
             tenant: tenant.clone(),
             call: id,

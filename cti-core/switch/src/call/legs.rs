@@ -129,7 +129,9 @@ impl Engine {
     /// The worker freed the leg's ports, or never had them.
     pub(crate) fn leg_closed(&mut self, now: Timestamp, leg: LegId, stats: Option<LegStats>) {
         let Some(OpenLeg { call, port, closing: _ }) = self.legs.remove(&leg) else { return };
-        self.ports.give_back(port, now);
+        if let Some(port) = port {
+            self.ports.give_back(port, now);
+        }
         if let Some(call) = self.calls.get_mut(&call) {
             if let Some(record) = call.legs.iter_mut().find(|record| record.id == leg) {
                 record.stats = stats;

@@ -1,5 +1,6 @@
 //! One call, from the caller's INVITE to its outcome, stage by stage: each file here is one of them.
 
+mod browser;
 mod callback;
 mod dialing;
 mod ending;

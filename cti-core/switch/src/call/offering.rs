@@ -158,6 +158,16 @@ impl Engine {
         if is_last_shown {
             self.timers.cancel(&Timer::Call(id, CallTimer::ShownWait));
         }
+        // One that was lost meanwhile rings as well: a page that is loaded anew is there again within the ring time.
+        let in_browser = self.agent(&tenant, &agent).is_some_and(|known| matches!(known.reach, Reach::Browser { .. }));
+        if in_browser {
+            if self.legs.len() < self.config.legs_max {
+                self.ring_browser(now, id, offer_id);
+            } else {
+                self.offer_without_port(now, id, offer_id);
+            }
+            return;
+        }
         let Some(target) = self.agent(&tenant, &agent).and_then(|known| self.phone_of(&tenant, known)) else {
             self.offer_over(now, id, offer_id, OfferEnd::Failed, "unreachable");
             return;
@@ -190,7 +200,7 @@ impl Engine {
             headers,
             credentials: None,
         };
-        self.legs.insert(leg_id, OpenLeg { call: id, port, closing: false });
+        self.legs.insert(leg_id, OpenLeg { call: id, port: Some(port), closing: false });
         self.media(id, MediaCommand::Open { leg: leg_id, call: id, rtp_port: port });
         let session = self.endpoint.invite(now, request);
         self.sessions.insert(session, (id, Party::Agent));
@@ -216,7 +226,7 @@ impl Engine {
             Reach::Registered(_) => {
                 self.endpoint.contacts_of(tenant.as_str(), agent.decl.name.as_str()).into_iter().next()
             }
-            Reach::Nowhere => None,
+            Reach::Browser { .. } | Reach::Nowhere => None,
         }
     }
 
@@ -256,6 +266,10 @@ impl Engine {
         let Some(offer) = offer.filter(|offer| offer.agent == *agent) else {
             return Some(Err(not_yours("This offer is over.")));
         };
+        if let Some(id) = call.filter(|_| offer.leg.as_ref().is_some_and(Leg::is_browser)) {
+            self.answer_in_browser(now, id, shown);
+            return Some(Ok(()));
+        }
         match (offer.session(), call) {
             (Some(session), Some(id)) if offer.rings => Some(self.make_phone_answer(now, id, session)),
             _ => {

@@ -126,6 +126,7 @@ impl Engine {
         self.set_agent_state(now, &tenant, &agent, AgentState::Talking, None);
         self.tell_desk(id, Event::CallConnected);
         self.withdraw_losers(now, id, &tenant, losers);
+        self.follow_browser(now, id);
     }
 
     fn start_recording(&mut self, now: Timestamp, id: CallId) {
@@ -202,5 +203,5 @@ impl Engine {
 }
 
 const fn of_talking(kind: CallTimer) -> bool {
-    matches!(kind, CallTimer::Whisper | CallTimer::Stats)
+    matches!(kind, CallTimer::Whisper | CallTimer::BrowserAway | CallTimer::Stats)
 }

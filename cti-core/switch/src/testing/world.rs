@@ -465,6 +465,10 @@ impl World {
                 let fresh = self.legs.insert(leg, WorkerLeg { port: rtp_port, ..WorkerLeg::default() });
                 assert!(fresh.is_none(), "leg {leg} is opened twice");
             }
+            MediaCommand::OpenBrowser { leg, .. } => {
+                let fresh = self.legs.insert(leg, WorkerLeg::default());
+                assert!(fresh.is_none(), "leg {leg} is opened twice");
+            }
             MediaCommand::Connect { leg, media: _ } => {
                 if let Some(leg) = self.legs.get_mut(&leg) {
                     leg.connected = true;

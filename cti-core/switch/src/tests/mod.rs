@@ -2,6 +2,7 @@
 
 mod after_calls;
 mod bad_input;
+mod browser;
 mod callbacks_asked;
 mod callbacks_dialled;
 mod callbacks_storm;

@@ -51,22 +51,9 @@ fn a_ready_agent_without_a_registered_phone_is_not_offered() {
     ring_in(&mut world, "13800138000");
     world.run_for(S * 5);
     assert_eq!((state_of(&world, "1001"), world.offers.len()), (AgentState::Ready, 0));
-    assert_eq!(world.live(ACME).agents[0].media, "none");
+    assert_eq!(world.live(ACME).agents[0].media, crate::desk::MediaHealth::None);
     register(&mut world, phone, SECRET, 600);
     assert_eq!((state_of(&world, "1001"), world.offers.len()), (AgentState::Talking, 1));
-}
-
-#[test]
-fn an_agent_of_the_browser_is_not_offered_calls_yet() {
-    let mut file = desk_file(1);
-    agent_mut(&mut file, 1)["phone"] = json!({"kind": "webrtc"});
-    let mut world = world_with(&file, answers(50), Settings::default());
-    go_ready(&mut world, "1001");
-    ring_in(&mut world, "13800138000");
-    world.run_for(S * 5);
-    assert_eq!(world.offers.len(), 0);
-    let agent = &world.live(ACME).agents[0];
-    assert_eq!((agent.state, agent.connection.as_str(), agent.media.as_str()), (AgentState::Ready, "desk", "none"));
 }
 
 #[test]

@@ -323,7 +323,7 @@ fn a_registered_phone_is_rung_after_a_restart() {
     let (mut world, phone) = sip_world(true);
     register(&mut world, phone, SECRET, 600);
     world.crash(S * 3);
-    assert_eq!((state_of(&world, "1001"), world.live(ACME).agents[0].media.as_str()), (AgentState::Ready, "ok"));
+    assert_eq!((state_of(&world, "1001"), world.live(ACME).agents[0].media), (AgentState::Ready, crate::desk::MediaHealth::Ok));
     ring_in(&mut world, "13800138000");
     world.run_for(S);
     assert_eq!((state_of(&world, "1001"), invites(&mut world, phone)), (AgentState::Talking, 1));
@@ -463,6 +463,6 @@ fn a_phone_that_the_new_config_can_not_reach_is_not_rung() {
     assert_eq!(state_of(&world, "1001"), AgentState::Ready);
     world.config.sip.listeners.clear();
     world.crash(S);
-    assert_eq!(world.live(ACME).agents[0].media, "none");
+    assert_eq!(world.live(ACME).agents[0].media, crate::desk::MediaHealth::None);
     assert_eq!(state_of(&world, "1001"), AgentState::Offline);
 }

@@ -1,5 +1,6 @@
 /** The desk as this page shows it: the folded state, the link, and what the agent asked for that is not yet done. */
 import type { CallView, EventFrame, OfferCreated, Pop, WantedState } from '../generated';
+import { audio } from '../audio/audio.svelte';
 import { clock } from '../clock.svelte';
 import { t } from '../i18n/index.svelte';
 import { session } from '../session.svelte';
@@ -112,6 +113,7 @@ class DeskStore {
         firstBuild ??= build;
         this.outdated = build !== firstBuild;
       },
+      media: (frame) => audio.media(frame),
       applied: (frame) => this.#applied(frame),
       renewed: (before, after) => this.#renewed(before, after),
     });
@@ -121,12 +123,14 @@ class DeskStore {
       this.drafts.reconcile(this.state.drafts);
       if (this.ready) this.drafts.flush();
     });
+    audio.start(async (sdp, tab) => void (await socket.command({ t: 'media.offer', d: { sdp, tab } })));
     socket.start();
   }
 
   stop(): void {
     this.#socket?.stop();
     this.#socket = null;
+    audio.stop();
     this.#unknownAgent(false);
     this.state = EMPTY;
     this.live = NO_LIVE;
@@ -182,6 +186,7 @@ class DeskStore {
   toggleMute(): Promise<boolean> | undefined {
     const call = this.call;
     if (!call || call.ended_ms !== null) return;
+    audio.mute(!call.muted);
     return this.#do({ t: call.muted ? 'call.unmute' : 'call.mute', d: { call_id: call.call_id } });
   }
   /** The first press arms, the second within 1.5 s hangs up. */

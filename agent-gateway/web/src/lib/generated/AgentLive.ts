@@ -2,13 +2,14 @@
 import type { AgentName } from "./AgentName";
 import type { AgentState } from "./AgentState";
 import type { CallId } from "./CallId";
+import type { MediaHealth } from "./MediaHealth";
 
 export type AgentLive = { name: AgentName, display: string, state: AgentState, reason: string | null, since_ms: number, call_id: CallId | null, 
 /**
  * `desk`, `phone` (registered or contact, no desk) or `none`.
  */
-connection: string, 
+connection: string, media: MediaHealth, 
 /**
- * `ok`, `none` or `unhealthy`.
+ * Whether the agent talks by the browser.
  */
-media: string, };
+browser: boolean, };

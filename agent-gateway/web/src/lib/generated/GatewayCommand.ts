@@ -6,4 +6,8 @@ import type { Topic } from "./Topic";
 /**
  * The commands that need no switch.
  */
-export type GatewayCommand = { "t": "draft.save", "d": { call_id: CallId, kind: string, fields: Record<string, unknown>, } } | { "t": "session.take_control", "d": Record<symbol, never> } | { "t": "sub", "d": { topic: Topic, filter?: LiveFilter, } } | { "t": "unsub", "d": { topic: Topic, } };
+export type GatewayCommand = { "t": "draft.save", "d": { call_id: CallId, kind: string, fields: Record<string, unknown>, } } | { "t": "media.offer", "d": { sdp: string, 
+/**
+ * The tab's own name for itself.
+ */
+tab: string, } } | { "t": "session.take_control", "d": Record<symbol, never> } | { "t": "sub", "d": { topic: Topic, filter?: LiveFilter, } } | { "t": "unsub", "d": { topic: Topic, } };

@@ -65,6 +65,7 @@ beforeEach(() => {
     link: (link) => void (links.at(-1) === link || links.push(link)),
     serverTime: () => undefined,
     build: () => undefined,
+    media: () => undefined,
     applied: () => undefined,
     renewed: (before, after) => void renewed.push([before.seq, after.seq]),
   };

@@ -25,6 +25,8 @@ export class Refused extends Error {
   }
 }
 
+export type MediaFrame = Extract<ServerControl, { t: 'media.answer' | 'media.lost' }>;
+
 interface Pending {
   frame: ClientCommand;
   sentMs: number;
@@ -38,6 +40,8 @@ export interface SocketEvents {
   link(link: Link, control: boolean): void;
   serverTime(ms: number): void;
   build(build: string): void;
+  /** The server's word on this tab's audio connection. */
+  media(frame: MediaFrame): void;
   /** Every event that was applied, in order: for what happens once (a sound, a notification). */
   applied(frame: EventFrame): void;
   /** A snapshot took the place of what was known before: what happened in between happened without events. */
@@ -231,6 +235,10 @@ export class DeskSocket {
         waiting?.reject(new Refused(frame.d.code, frame.d.message, frame.d.retryable));
         break;
       }
+      case 'media.answer':
+      case 'media.lost':
+        this.on.media(frame);
+        break;
       case 'control':
         this.#control = frame.d.control;
         this.#wantsControl = frame.d.control;

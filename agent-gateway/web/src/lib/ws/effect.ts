@@ -44,6 +44,7 @@ export function hadEffect(command: ClientCommand, state: DeskState): boolean {
       const kept = state.drafts.find((d) => d.call_id === call_id && d.kind === kind);
       return kept !== undefined && sameFields(toFields(kept.fields), toFields(fields));
     }
+    case 'media.offer':
     case 'session.take_control':
     case 'sub':
     case 'unsub':

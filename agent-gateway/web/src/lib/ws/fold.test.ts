@@ -4,7 +4,7 @@ import { EMPTY, event, snapshot, welcome, type DeskState } from './fold';
 
 const POP: Pop = { number: '+8613805310001', region: null, candidates: [], records_known: true, ivr_path: [], wait_ms: 0, vars: {} };
 const agent = (ver: number, state: AgentView['state'] = 'ready'): AgentView => ({
-  name: '1001', display: '王芳', state, reason: null, since_ms: 0, next: null, ver,
+  name: '1001', display: '王芳', state, reason: null, since_ms: 0, next: null, browser: false, media: 'ok', ver,
 });
 const call = (id: string, ver: number, state: CallView['state'] = 'talking'): CallView => ({
   call_id: id, state, direction: 'inbound', queue: 'repair', case_kind: null, muted: false, recording: true,

@@ -103,6 +103,8 @@ function apply(state: DeskState, frame: EventFrame): DeskState {
       const same = (x: Draft): boolean => x.call_id === d.call_id && x.kind === d.kind;
       return { ...state, drafts: byId([...state.drafts.filter((x) => !same(x)), d], (x) => `${x.call_id}/${x.kind}`) };
     }
+    case 'media.owner':
+      return { ...state, mediaOwner: frame.d.tab };
     case 'draft.cleared': {
       const { call_id, kind } = frame.d;
       return { ...state, drafts: state.drafts.filter((x) => x.call_id !== call_id || x.kind !== kind) };

@@ -17,7 +17,7 @@ impl Rig {
         let told = sender.clone();
         let store = StoreConfig { root: self.root.path().to_path_buf() };
         let (recorder, thread) = Recorder::start(store, move |event| drop(told.send(event))).expect("a recorder");
-        let config = MediaConfig { ip: LOOPBACK, workers: 1, rtp_timeout: Duration::from_millis(300) };
+        let config = MediaConfig { ip: LOOPBACK, workers: 1, rtp_timeout: Duration::from_millis(300), browsers: None };
         let tell = told_by(sender);
         let workers = MediaWorkers::start(config, Arc::default(), recorder.clone(), tell).expect("workers");
         Self { workers, events, recorder: Some((recorder, thread)), root: self.root, rng: next.rng, call: self.call }

@@ -1,0 +1,121 @@
+// An agent who talks by the browser: answers, hears and is heard; reloads, changes the microphone, moves to another tab, and
+// goes on after the server was killed. What the caller hears is measured by whoever runs this; what the page hears, here.
+import { axe, check, context, enter, everyLook, goReady, page, seen, shot, sleep, URL_, walk } from './chromium.mjs';
+
+/** The caller's tone. */
+const HZ = 440;
+/** Of what is heard, so much is the tone. */
+const LEAST_SHARE = 0.6;
+
+// A pure tone is just what noise suppression takes away.
+await context.addInitScript(() => {
+  const open = MediaDevices.prototype.getUserMedia;
+  MediaDevices.prototype.getUserMedia = function (wishes) {
+    return open.call(this, { audio: { ...wishes.audio, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+  };
+});
+
+/** How long until the caller's tone is heard in this page; null where it is not within `ms`. */
+async function hears(tab, ms) {
+  const began = Date.now();
+  const heard = await tab.evaluate(async ([hz, least, ms]) => {
+    const until = performance.now() + ms;
+    while (performance.now() < until) {
+      const stream = document.querySelector('audio[data-audio="call"]')?.srcObject;
+      if (!stream) {
+        await new Promise((done) => setTimeout(done, 20));
+        continue;
+      }
+      if (globalThis.earOf !== stream) {
+        globalThis.ear?.close();
+        globalThis.ear = new AudioContext({ sampleRate: 48_000 });
+        globalThis.earOf = stream;
+        globalThis.analyser = globalThis.ear.createAnalyser();
+        globalThis.analyser.fftSize = 4096;
+        globalThis.ear.createMediaStreamSource(stream).connect(globalThis.analyser);
+        await globalThis.ear.resume();
+      }
+      const samples = new Float32Array(4096);
+      globalThis.analyser.getFloatTimeDomainData(samples);
+      let [re, im, all] = [0, 0, 0];
+      samples.forEach((x, n) => {
+        re += x * Math.cos((2 * Math.PI * hz * n) / 48_000);
+        im += x * Math.sin((2 * Math.PI * hz * n) / 48_000);
+        all += x * x;
+      });
+      if (all > 0.01 && (2 * (re * re + im * im)) / samples.length / all > least) return true;
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    return false;
+  }, [HZ, LEAST_SHARE, ms]).catch(() => false);
+  return heard ? Date.now() - began : null;
+}
+const connected = (tab) => tab.waitForSelector('.audio button[data-tone="ready"]', { timeout: 15_000 }).then(() => true, () => false);
+const bench = (what) =>
+  new Promise((done) => {
+    process.stdin.once('data', done);
+    console.log(what);
+  });
+
+await walk('audio', async () => {
+  await page.goto(URL_);
+  await enter('.idle, .call, .offer');
+  check(await connected(page), 'the audio is connected before any call');
+  await page.click('.audio button');
+  await seen('.audio .panel', 2_000);
+  await sleep(400);
+  const names = await page.$$eval('.audio select', (selects) => selects.map((s) => s.options.length));
+  check(names.length === 3 && names[0] > 2, 'microphone, speaker and ringer are chosen apart', names.join(', '));
+  const level = await page.getAttribute('.audio [role="meter"]', 'aria-valuenow');
+  check(Number(level) > 20, 'the level of the microphone shows', level ?? '');
+  await everyLook('audio');
+  await page.keyboard.press('Escape');
+  await goReady();
+  if (!check(await seen('[role="alertdialog"] .actions', 20_000), 'a pop appears')) return;
+  await page.keyboard.press('F2');
+  let ms = await hears(page, 8_000);
+  check(ms !== null && ms < 1_500, 'F2 answers: the caller is heard', `${ms} ms`);
+  await sleep(3_000);
+
+  let began = Date.now();
+  await page.reload();
+  ms = await hears(page, 8_000);
+  check(ms !== null && Date.now() - began <= 2_000, 'a reload in the call: the caller is heard again within 2 s', `${Date.now() - began} ms`);
+  check(await seen('.call .timer', 1_000), 'and the call is on the card');
+  await sleep(3_000);
+
+  await page.click('.audio button');
+  await seen('.audio .panel', 2_000);
+  await page.waitForFunction(() => (document.querySelector('.audio select')?.options.length ?? 0) > 2, undefined, { timeout: 3_000 }).catch(() => undefined);
+  await page.selectOption('.audio select', { index: 2 });
+  await sleep(1_500);
+  ms = await hears(page, 2_000);
+  check(ms !== null, 'another microphone: the call goes on');
+  await axe('audio, in a call');
+  await shot('audio-call');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('F8');
+  check(await seen('.call .chip .sr, .call .timers .chip', 3_000), 'F8 mutes');
+  await sleep(1_500);
+  await page.keyboard.press('F8');
+  await sleep(2_500);
+
+  const second = await context.newPage();
+  began = Date.now();
+  await second.goto(`${URL_}/desk`);
+  ms = await hears(second, 10_000);
+  check(ms !== null, 'a second tab takes the call over', `${Date.now() - began} ms`);
+  check(await page.waitForSelector('.audio button[data-tone="neutral"]', { timeout: 5_000 }).then(() => true, () => false), 'the first lets its audio go');
+  await sleep(2_000);
+
+  await bench('kill');
+  await sleep(300);
+  await bench('start');
+  began = Date.now();
+  ms = await second.waitForFunction(() => document.querySelector('.audio button[data-tone="ready"]'), undefined, { timeout: 20_000 }).then(() => hears(second, 15_000), () => null);
+  check(ms !== null, 'the server was killed: the caller is heard again', `${Date.now() - began} ms after it was back`);
+  await sleep(3_000);
+  await second.keyboard.press('F4');
+  await second.keyboard.press('F4');
+  check(await second.waitForSelector('.wrap', { timeout: 8_000 }).then(() => true, () => false), 'F4 twice hangs up');
+});
