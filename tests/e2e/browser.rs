@@ -123,8 +123,12 @@ async fn an_agent_talks_by_the_browser_through_reload_tabs_and_a_crash() -> Resu
 
 /// Two seconds of the agent's tone, as Chromium plays it again and again.
 fn microphone(path: &Path) -> Result<()> {
-    let spec =
-        hound::WavSpec { channels: 1, sample_rate: 48_000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 48_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
     let mut file = hound::WavWriter::create(path, spec)?;
     for n in 0..96_000 {
         let angle = f64::from(n) * f64::from(AGENT_HZ) * std::f64::consts::TAU / 48_000.0;
@@ -164,7 +168,9 @@ impl Bench {
         let ports = Ports::block(block);
         let always_ready = matches!(by, Answers::Itself);
         let phone = match by {
-            Answers::Desk | Answers::Itself => format!("kind = \"contact\", uri = \"sip:1001@127.0.0.1:{}\"", ports.free),
+            Answers::Desk | Answers::Itself => {
+                format!("kind = \"contact\", uri = \"sip:1001@127.0.0.1:{}\"", ports.free)
+            }
             Answers::Browser => "kind = \"webrtc\"".to_owned(),
         };
         let agent = format!(

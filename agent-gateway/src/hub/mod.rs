@@ -84,12 +84,7 @@ struct Inner {
 
 impl Hub {
     /// Must be called within a tokio runtime: timers of offers run on it.
-    pub(crate) fn new(
-        inbox: mpsc::Sender<Input>,
-        live: LiveWatch,
-        observers: Observers,
-        audio: BrowserAudio,
-    ) -> Self {
+    pub(crate) fn new(inbox: mpsc::Sender<Input>, live: LiveWatch, observers: Observers, audio: BrowserAudio) -> Self {
         let mut epoch = [0u8; 8];
         // Without randomness the start's time still tells one start from the next.
         if getrandom::fill(&mut epoch).is_err() {

@@ -9,9 +9,7 @@ use std::time::Duration;
 use cti_base::{AgentName, CallId, OfferId, Rng, TenantId, Timestamp};
 use cti_switch::Input;
 use cti_switch::config::{Role, TenantDoc};
-use cti_switch::desk::{
-    AgentState, AgentView, CallState, CallView, Direction, MediaHealth, OfferCreated, Pop,
-};
+use cti_switch::desk::{AgentState, AgentView, CallState, CallView, Direction, MediaHealth, OfferCreated, Pop};
 use cti_switch::live::Live;
 use futures_util::{SinkExt, StreamExt};
 use reqwest::{Method, StatusCode, header};

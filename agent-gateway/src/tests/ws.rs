@@ -254,9 +254,8 @@ async fn the_tab_that_controls_gets_an_answer_for_its_audio_and_the_one_before_i
     server.hub.deliver(&tenant(), &agent(), desk::Event::AgentState(agent_view(AgentState::Ready, 1)));
     let (mut first, _, snapshot) = desk(&mut server, &client).await;
     assert!(snapshot.expect("a snapshot")["media_owner"].is_null());
-    let offer = |id: &str, sdp: &str, tab: &str| {
-        json!({ "id": id, "t": "media.offer", "d": { "sdp": sdp, "tab": tab } })
-    };
+    let offer =
+        |id: &str, sdp: &str, tab: &str| json!({ "id": id, "t": "media.offer", "d": { "sdp": sdp, "tab": tab } });
     first.send(offer("a", "v=0", "one")).await;
     assert_eq!(first.receive().await["d"]["code"], "wrong_state", "the agent has a phone");
     let talks_by_browser = AgentView { browser: true, ..agent_view(AgentState::Ready, 2) };

@@ -1,6 +1,6 @@
 // An agent who talks by the browser: answers, hears and is heard; reloads, changes the microphone, moves to another tab, and
 // goes on after the server was killed. What the caller hears is measured by whoever runs this; what the page hears, here.
-import { axe, check, context, enter, everyLook, goReady, page, seen, shot, sleep, URL_, walk } from './chromium.mjs';
+import { SHOTS, URL_, axe, check, context, enter, goReady, language, page, seen, shot, sleep, walk } from './chromium.mjs';
 
 /** The caller's tone. */
 const HZ = 440;
@@ -51,6 +51,20 @@ async function hears(tab, ms) {
   return heard ? Date.now() - began : null;
 }
 const connected = (tab) => tab.waitForSelector('.audio button[data-tone="ready"]', { timeout: 15_000 }).then(() => true, () => false);
+/** A tab that may not use the microphone takes control, and says what to do; the first tab is loaded anew after it. */
+async function refused() {
+  const tab = await context.newPage();
+  await tab.addInitScript(() => {
+    MediaDevices.prototype.getUserMedia = () => Promise.reject(new DOMException('no', 'NotAllowedError'));
+  });
+  await tab.goto(`${URL_}/desk`);
+  const note = await tab.waitForSelector('.idle [role="alert"]', { timeout: 10_000 }).then((el) => el.textContent(), () => null);
+  check(note?.includes('麦克风'), 'a microphone that is refused is told in plain words', note ?? 'nothing is said');
+  if (SHOTS) await tab.screenshot({ path: `${SHOTS}/audio-refused.png` });
+  await tab.close();
+  await page.reload();
+  check(await connected(page), 'the first tab, loaded anew, has its audio again');
+}
 const bench = (what) =>
   new Promise((done) => {
     process.stdin.once('data', done);
@@ -68,8 +82,26 @@ await walk('audio', async () => {
   check(names.length === 3 && names[0] > 2, 'microphone, speaker and ringer are chosen apart', names.join(', '));
   const level = await page.getAttribute('.audio [role="meter"]', 'aria-valuenow');
   check(Number(level) > 20, 'the level of the microphone shows', level ?? '');
-  await everyLook('audio');
   await page.keyboard.press('Escape');
+  for (const [width, height] of [[1366, 768], [1920, 1080]]) {
+    await page.setViewportSize({ width, height });
+    for (const locale of ['zh-CN', 'en']) {
+      await language(locale);
+      await page.click('.audio button');
+      await seen('.audio .panel', 2_000);
+      for (const theme of ['light', 'dark']) {
+        await page.emulateMedia({ colorScheme: theme });
+        await sleep(200);
+        await axe(`audio, ${width}, ${locale}, ${theme}`);
+        await shot(`audio-${width}-${locale}-${theme}`);
+      }
+      await page.keyboard.press('Escape');
+    }
+  }
+  await page.emulateMedia({ colorScheme: 'light' });
+  await page.setViewportSize({ width: 1366, height: 768 });
+  await language('zh-CN');
+  await refused();
   await goReady();
   if (!check(await seen('[role="alertdialog"] .actions', 20_000), 'a pop appears')) return;
   await page.keyboard.press('F2');

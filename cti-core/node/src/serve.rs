@@ -239,8 +239,7 @@ impl Server {
         let served = agent_gateway::serve(sockets.http, router, stop.clone().cancelled_owned());
         tasks.spawn(async move { end_logged("HTTP", served.await) });
 
-        let threads =
-            Threads { switch, projecting, journal, recorder, recorder_thread, browsers: browsers_thread };
+        let threads = Threads { switch, projecting, journal, recorder, recorder_thread, browsers: browsers_thread };
         let idle_now = idle.clone();
         let clock = clock::Keeper::start(&setup.journal(), move || *idle_now.borrow()).context("the clock's mark")?;
         let (upgrades_in, upgrades) = mpsc::channel(UPGRADES_MAX);

@@ -257,12 +257,7 @@ fn start_recorder(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Recorder, Rec
     Ok((recorder, thread))
 }
 
-fn start_media(
-    setup: &Setup,
-    recorder: Recorder,
-    inbox: &Inbox,
-    browsers: Browsers,
-) -> anyhow::Result<MediaWorkers> {
+fn start_media(setup: &Setup, recorder: Recorder, inbox: &Inbox, browsers: Browsers) -> anyhow::Result<MediaWorkers> {
     let config = MediaConfig {
         ip: media_bind_ip(setup),
         workers: setup.config.media.workers,

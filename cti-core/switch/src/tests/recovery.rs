@@ -323,7 +323,10 @@ fn a_registered_phone_is_rung_after_a_restart() {
     let (mut world, phone) = sip_world(true);
     register(&mut world, phone, SECRET, 600);
     world.crash(S * 3);
-    assert_eq!((state_of(&world, "1001"), world.live(ACME).agents[0].media), (AgentState::Ready, crate::desk::MediaHealth::Ok));
+    assert_eq!(
+        (state_of(&world, "1001"), world.live(ACME).agents[0].media),
+        (AgentState::Ready, crate::desk::MediaHealth::Ok)
+    );
     ring_in(&mut world, "13800138000");
     world.run_for(S);
     assert_eq!((state_of(&world, "1001"), invites(&mut world, phone)), (AgentState::Talking, 1));

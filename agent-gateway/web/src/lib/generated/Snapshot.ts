@@ -17,7 +17,7 @@ agent: AgentView | null,
  */
 calls: Array<CallView>, offers: Array<OfferCreated>, drafts: Array<Draft>, 
 /**
- * The tab that owns the audio; none while phones carry it.
+ * The tab that owns the audio; none before its first `media.offer`, and while phones carry it.
  */
 media_owner: string | null, 
 /**
