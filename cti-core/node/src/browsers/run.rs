@@ -24,6 +24,9 @@ const DRAIN_MAX: usize = 256;
 const COMMANDS_TURN_MAX: usize = 1_024;
 /// Addresses that one browser may send from at a time: it tries several while it connects.
 const SOURCES_MAX: usize = 8;
+/// A browser in a call sends all the time, muted as well: one that was not heard for so long is away, whatever ICE says, which
+/// takes longer to notice.
+const QUIET_MAX: Duration = Duration::from_secs(2);
 /// Connected or not, a browser is looked after this often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A page that took its answer and does not connect within this is gone.
@@ -51,6 +54,9 @@ pub(super) struct Run<E> {
 struct Browser {
     device: Device,
     up: bool,
+    /// It is away only for having said nothing.
+    quiet: bool,
+    heard_at: Instant,
     /// Since when it is as it is.
     since: Instant,
     sources: Vec<SocketAddr>,
@@ -201,7 +207,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             Ok((device, answer)) => {
                 self.drop_browser(&who);
                 self.by_ufrag.insert(device.ufrag.clone(), who.clone());
-                self.browsers.insert(who, Browser { device, up: false, since: now, sources: Vec::new() });
+                self.browsers.insert(who, Browser { device, up: false, quiet: false, heard_at: now, since: now, sources: Vec::new() });
                 reply(Ok(answer));
             }
             Err(reason) => reply(Err(OfferError::Refused(reason))),
@@ -211,6 +217,9 @@ impl<E: Fn(BrowserEvent)> Run<E> {
     fn attach(&mut self, who: Who, leg: LegId, ear: Ear) {
         if let Some((earlier, _)) = self.ears.insert(who.clone(), (leg, ear)) {
             self.legs.remove(&earlier);
+        }
+        if let Some(browser) = self.browsers.get_mut(&who) {
+            browser.heard_at = Instant::now();
         }
         self.legs.insert(leg, who);
     }
@@ -253,6 +262,34 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             for who in gone {
                 self.drop_browser(&who);
             }
+            self.miss_quiet(now);
+        }
+    }
+
+    fn miss_quiet(&mut self, now: Instant) {
+        let is_quiet = |who: &&Who| {
+            let browser = self.browsers.get(*who);
+            browser.is_some_and(|browser| browser.up && now.duration_since(browser.heard_at) > QUIET_MAX)
+        };
+        let quiet: Vec<Who> = self.ears.keys().filter(is_quiet).cloned().collect();
+        for who in quiet {
+            self.tell(&who, false);
+            if let Some(browser) = self.browsers.get_mut(&who) {
+                browser.quiet = true;
+            }
+        }
+    }
+
+    fn heard(&mut self, who: &Who, packet: Vec<u8>) {
+        if let Some(browser) = self.browsers.get_mut(who) {
+            browser.heard_at = Instant::now();
+            if std::mem::take(&mut browser.quiet) {
+                self.tell(who, true);
+            }
+        }
+        if let Some((leg, ear)) = self.ears.get(who) {
+            // A worker with no room loses it, as a socket would.
+            let _ = ear(*leg, packet);
         }
     }
 
@@ -262,12 +299,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             match said {
                 Said::Up => self.tell(who, true),
                 Said::Down => self.tell(who, false),
-                Said::Audio(packet) => {
-                    if let Some((leg, ear)) = self.ears.get(who) {
-                        // A worker with no room loses it, as a socket would.
-                        let _ = ear(*leg, packet);
-                    }
-                }
+                Said::Audio(packet) => self.heard(who, packet),
             }
         }
         self.said = said;
@@ -279,6 +311,8 @@ impl<E: Fn(BrowserEvent)> Run<E> {
     fn tell(&mut self, who: &Who, up: bool) {
         let Some(browser) = self.browsers.get_mut(who).filter(|browser| browser.up != up) else { return };
         browser.up = up;
+        browser.quiet = false;
+        browser.heard_at = Instant::now();
         browser.since = Instant::now();
         (self.events)(if up { BrowserEvent::Up(who.clone()) } else { BrowserEvent::Down(who.clone()) });
     }

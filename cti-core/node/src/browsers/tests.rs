@@ -221,6 +221,27 @@ fn a_page_loaded_anew_takes_the_place_of_the_one_before_and_the_call_goes_on_wit
 }
 
 #[test]
+fn a_page_that_falls_silent_in_a_call_is_away_until_it_is_heard() {
+    let rig = Rig::new();
+    let mut page = rig.page();
+    assert_eq!(rig.events.recv_timeout(WITHIN), Ok(BrowserEvent::Up(who())));
+    let quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_millis(2_500) {
+        page.turn();
+    }
+    assert!(rig.events.try_recv().is_err(), "nobody need say anything without a call");
+    rig.attach(leg(1));
+    let quiet = Instant::now();
+    while rig.events.try_recv() != Ok(BrowserEvent::Down(who())) {
+        assert!(quiet.elapsed() < WITHIN, "it is not missed");
+        page.turn();
+    }
+    assert!(quiet.elapsed() > Duration::from_millis(1_900), "{:?}", quiet.elapsed());
+    page.say(1, &[0xd5; 160]);
+    assert_eq!(rig.events.recv_timeout(WITHIN), Ok(BrowserEvent::Up(who())));
+}
+
+#[test]
 fn a_page_that_closes_and_a_server_that_ends_are_told() {
     let rig = Rig::new();
     let mut page = rig.page();
