@@ -221,3 +221,107 @@ fn the_agent_of_a_callback_hears_the_customers_phone_ring() {
     world.run_for(S * 5);
     assert_clean(&mut world);
 }
+
+/// Browsers that come and go, desks that accept, reject, hold, hang up and leave, beside a telephone that rings with them.
+fn storm(seed: u64, settings: Settings) -> (World, String) {
+    let mut rng = cti_base::Rng::from_number(seed);
+    let mut file = desk_file(4);
+    for n in 1..=3 {
+        agent_mut(&mut file, n)["phone"] = json!({"kind": "webrtc"});
+    }
+    agent_mut(&mut file, 4)["always_ready"] = json!(true);
+    file["queue"][0]["strategy"] = json!("ring_all");
+    file["queue"][0]["ring_timeout_s"] = json!(5);
+    file["queue"][0]["auto_answer"] = json!(seed % 3 == 0);
+    let mut world = world_with(&file, answers(3_000), settings);
+    world.phone(carrier()).talk = Some(S * 20);
+    world.phone(agent_phone(4)).plan = Plan::Answer { after: S * 3, talk: Some(S * 4) };
+    let input = |world: &mut World, agent: &str, up| {
+        world.input(Input::Browser { tenant: TenantId::from(ACME), agent: AgentName::from(agent), up });
+    };
+    for _ in 0..250 {
+        world.run_for(Duration::from_millis(rng.below(1_500)));
+        let agent = (1_001 + rng.below(3)).to_string();
+        let call = world.live(ACME).agents.iter().find(|known| known.name.as_str() == agent).and_then(|a| a.call_id);
+        let offer = world.offers.iter().rfind(|(_, to, _)| to.as_str() == agent).map(|(_, _, offer)| offer.offer_id);
+        match rng.below(12) {
+            0..=2 => {
+                ring_in(&mut world, &caller(rng.below(90) as usize));
+            }
+            3 => {
+                let sessions = world.phone(carrier()).sessions();
+                if let Some(session) = sessions.get(rng.below(sessions.len().max(1) as u64) as usize) {
+                    hang_up(&mut world, carrier(), *session);
+                }
+            }
+            4..=6 => input(&mut world, &agent, rng.below(3) > 0),
+            7 | 8 => {
+                if let Some(offer_id) = offer {
+                    let reject = rng.below(5) == 0;
+                    let command =
+                        if reject { Command::Reject { offer_id, reason: None } } else { Command::Accept { offer_id } };
+                    world.command(ACME, &agent, command);
+                }
+            }
+            9 => {
+                if let Some(call_id) = call {
+                    let command = match rng.below(3) {
+                        0 => Command::Hold { call_id },
+                        1 => Command::Retrieve { call_id },
+                        _ => Command::Hangup { call_id },
+                    };
+                    world.command(ACME, &agent, command);
+                }
+            }
+            10 if rng.below(3) == 0 => world.desk_leaves(ACME, &agent),
+            _ => {
+                world.desk_connects(ACME, &agent);
+                set_state(&mut world, &agent, WantedState::Ready, None);
+            }
+        }
+    }
+    let log = format!("{:?}", world.facts);
+    (world, log)
+}
+
+fn end_all(world: &mut World) {
+    (world.settings.loss_per_mille, world.settings.crash_per_mille) = (0, 0);
+    for session in world.phone(carrier()).sessions() {
+        hang_up(world, carrier(), session);
+    }
+    world.run_for(S * 30);
+    let talking: Vec<_> = world.legs.iter().filter(|(_, leg)| leg.bridged.is_some()).map(|(id, _)| *id).collect();
+    for leg in talking {
+        world.input(Input::Media(cti_media::MediaEvent::Silent { leg }));
+    }
+    world.run_for(S * 100);
+}
+
+#[test]
+fn whatever_browsers_and_desks_do_the_rules_hold_and_nothing_is_left() {
+    for seed in 0..40 {
+        let crash_per_mille = if seed % 2 == 0 { 0 } else { 8 };
+        let settings = Settings { loss_per_mille: 10, crash_per_mille, ..Settings::default() };
+        let (mut world, _) = storm(seed, settings);
+        let answered = world.facts.iter().filter(|(_, fact)| matches!(fact, Fact::Answered { .. })).count();
+        assert!(answered >= 10, "seed {seed}: {answered} answered");
+        end_all(&mut world);
+        assert_clean(&mut world);
+    }
+}
+
+#[test]
+fn a_run_with_browsers_through_snapshots_is_the_same_run() {
+    for (seed, snapshot_every) in [(1, 1), (2, 7)] {
+        let (plain, log) = storm(seed, Settings::default());
+        let (read_back, log_read_back) = storm(seed, Settings { snapshot_every, ..Settings::default() });
+        assert_eq!(log, log_read_back, "seed {seed}");
+        assert_eq!(plain.engine.state_hash(), read_back.engine.state_hash(), "seed {seed}");
+    }
+}
+
+#[test]
+fn an_input_of_a_browser_that_is_said_to_do_nothing_does_nothing() {
+    let (world, _) = storm(3, Settings { prove_nothing: true, ..Settings::default() });
+    assert!(world.forgotten > 5, "{} forgotten", world.forgotten);
+}
