@@ -232,7 +232,7 @@ fn storm(seed: u64, settings: Settings) -> (World, String) {
     agent_mut(&mut file, 4)["always_ready"] = json!(true);
     file["queue"][0]["strategy"] = json!("ring_all");
     file["queue"][0]["ring_timeout_s"] = json!(5);
-    file["queue"][0]["auto_answer"] = json!(seed % 3 == 0);
+    file["queue"][0]["auto_answer"] = json!(seed.is_multiple_of(3));
     let mut world = world_with(&file, answers(3_000), settings);
     world.phone(carrier()).talk = Some(S * 20);
     world.phone(agent_phone(4)).plan = Plan::Answer { after: S * 3, talk: Some(S * 4) };
@@ -300,7 +300,7 @@ fn end_all(world: &mut World) {
 #[test]
 fn whatever_browsers_and_desks_do_the_rules_hold_and_nothing_is_left() {
     for seed in 0..40 {
-        let crash_per_mille = if seed % 2 == 0 { 0 } else { 8 };
+        let crash_per_mille = if seed.is_multiple_of(2) { 0 } else { 8 };
         let settings = Settings { loss_per_mille: 10, crash_per_mille, ..Settings::default() };
         let (mut world, _) = storm(seed, settings);
         let answered = world.facts.iter().filter(|(_, fact)| matches!(fact, Fact::Answered { .. })).count();
