@@ -152,6 +152,7 @@ impl Phone {
             payload_type: 8,
             dtmf_payload_type: Some(101),
             direction: Direction::SendRecv,
+            srtp: None,
         })
     }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use cti_base::{AgentName, CallId, LegId, RecordingId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::srtp::SrtpKeys;
+
 /// A narrow-band codec that every leg speaks. 8,000 samples a second, one byte a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,6 +76,9 @@ pub struct LegMedia {
     /// The payload type of telephone-event (RFC 4733), where the peer takes it.
     pub dtmf_payload_type: Option<u8>,
     pub direction: Direction,
+    /// Where the stream is SRTP. Boxed, since most are not.
+    #[serde(default)]
+    pub srtp: Option<Box<SrtpKeys>>,
 }
 
 impl LegMedia {
@@ -89,6 +94,7 @@ impl LegMedia {
             payload_type: codec.payload_type(),
             dtmf_payload_type: None,
             direction: Direction::SendRecv,
+            srtp: None,
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod prompt;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 pub mod tone;
 
 pub use command::{

@@ -3,10 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use sdp_types::{Attribute, Connection, Media, MediaType, Origin, Session, Time, TransportProto};
 use serde::{Deserialize, Serialize};
 
+use crate::srtp::{MASTER_LEN, Master, SrtpKeys, Suite};
 use crate::{Codec, Direction, LegMedia};
 
 /// The payload type of telephone-event in our offers (dynamic, RFC 3551 6).
@@ -22,6 +25,9 @@ pub struct Local {
     pub rtp: SocketAddr,
     pub session_id: u64,
     pub version: u64,
+    /// Our key for a peer that asks for SRTP ([`wants_srtp`]); another for each leg, drawn by who makes it.
+    #[serde(default)]
+    pub srtp: Option<Master>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,11 +36,14 @@ pub enum SdpError {
     #[error("the session description can not be read: {0}")]
     Malformed(String),
     /// 488: no audio stream, or none over RTP/AVP.
-    #[error("no audio stream over RTP/AVP")]
+    #[error("no audio stream over RTP/AVP or RTP/SAVP")]
     NoAudio,
     /// 488.
     #[error("no common codec")]
     NoCommonCodec,
+    /// 488: an audio stream over RTP/SAVP without an `a=crypto` that we speak, or for which we have no key.
+    #[error("no common way of SRTP's keys")]
+    NoCommonCrypto,
 }
 
 /// An offer of both codecs, `preferred` first, and telephone-event.
@@ -55,12 +64,25 @@ pub fn answer(offer: &[u8], local: &Local, direction: Direction) -> Result<(Byte
     let session = read(offer)?;
     let chosen = choose(&session)?;
     let line = &session.medias[chosen];
-    let media = leg_media(&session, line, direction)?;
+    let mut media = leg_media(&session, line, direction)?;
+    let crypto = if is_secure(line) {
+        let offered = crypto(line).ok_or(SdpError::NoCommonCrypto)?;
+        let ours = local.srtp.clone().ok_or(SdpError::NoCommonCrypto)?;
+        let text = format!("{} {} inline:{}", offered.tag, offered.suite.name(), BASE64.encode(ours.expose()));
+        media.srtp = Some(Box::new(SrtpKeys { suite: offered.suite, ours, theirs: offered.key }));
+        Some(text)
+    } else {
+        None
+    };
     let port = if line.port == 0 { 0 } else { local.rtp.port() };
     let lines = session.medias.iter().enumerate().map(|(index, line)| {
         if index == chosen {
             let codecs = [(media.codec, media.payload_type)];
-            return audio(port, &line.proto, &codecs, media.dtmf_payload_type, media.direction);
+            let mut answer = audio(port, &line.proto, &codecs, media.dtmf_payload_type, media.direction);
+            if let Some(crypto) = &crypto {
+                answer.add_attribute_with_value("crypto", crypto);
+            }
+            return answer;
         }
         // RFC 3264 6: as many lines as the offer, in its order; port 0 refuses one.
         let mut refused = Media::new(MediaType::Audio, 0, TransportProto::RtpAvp, line.fmt.as_str());
@@ -75,7 +97,8 @@ pub fn answer(offer: &[u8], local: &Local, direction: Direction) -> Result<(Byte
 pub fn read_answer(answer: &[u8]) -> Result<LegMedia, SdpError> {
     let session = read(answer)?;
     let line = &session.medias[choose(&session)?];
-    if line.port == 0 {
+    // Our offers are of plain RTP.
+    if line.port == 0 || is_secure(line) {
         return Err(SdpError::NoAudio);
     }
     leg_media(&session, line, Direction::SendRecv)
@@ -103,10 +126,41 @@ fn read(text: &[u8]) -> Result<Session, SdpError> {
 fn choose(session: &Session) -> Result<usize, SdpError> {
     let fits = |line: &&Media| {
         line.media.eq_ignore_ascii_case("audio")
-            && (line.proto.eq_ignore_ascii_case("RTP/AVP") || line.proto.eq_ignore_ascii_case("RTP/AVPF"))
+            && ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"].iter().any(|proto| line.proto.eq_ignore_ascii_case(proto))
     };
     let on = session.medias.iter().position(|line| fits(&line) && line.port != 0);
     on.or_else(|| session.medias.iter().position(|line| fits(&line))).ok_or(SdpError::NoAudio)
+}
+
+/// Whether the stream that we would take of this offer is SRTP's: its answer needs a key of ours.
+pub fn wants_srtp(offer: &[u8]) -> bool {
+    read(offer).is_ok_and(|session| choose(&session).is_ok_and(|chosen| is_secure(&session.medias[chosen])))
+}
+
+fn is_secure(line: &Media) -> bool {
+    ["RTP/SAVP", "RTP/SAVPF"].iter().any(|proto| line.proto.eq_ignore_ascii_case(proto))
+}
+
+/// One `a=crypto` of the peer (RFC 4568 9.1).
+struct Crypto<'a> {
+    tag: &'a str,
+    suite: Suite,
+    key: Master,
+}
+
+/// The first of a line that we speak: its suite is ours, it has one key without an index (MKI), and asks for nothing beside.
+fn crypto(line: &Media) -> Option<Crypto<'_>> {
+    line.get_attribute_values("crypto").flatten().find_map(|value| {
+        let mut parts = value.split_ascii_whitespace();
+        let (tag, suite, key, beside) = (parts.next()?, parts.next()?, parts.next()?, parts.next());
+        let suite = [Suite::Sha1_80, Suite::Sha1_32].into_iter().find(|known| known.name().eq_ignore_ascii_case(suite))?;
+        let mut key = key.strip_prefix("inline:")?.split('|');
+        let bytes = BASE64.decode(key.next()?).ok()?;
+        // A lifetime may follow the key; an index would stand in every packet.
+        let plain = key.all(|more| !more.contains(':')) && beside.is_none() && tag.bytes().all(|byte| byte.is_ascii_digit());
+        let key = <[u8; MASTER_LEN]>::try_from(bytes).ok()?;
+        plain.then(|| Crypto { tag, suite, key: Master::new(key) })
+    })
 }
 
 /// What one audio line of the peer comes to, seen from us and narrowed to `allowed`.
@@ -135,7 +189,7 @@ fn leg_media(session: &Session, line: &Media, allowed: Direction) -> Result<LegM
         }
     }
     let remote_rtcp = remote_rtp.and_then(|rtp| rtcp(line, rtp));
-    Ok(LegMedia { remote_rtp, remote_rtcp, codec, payload_type, dtmf_payload_type, direction })
+    Ok(LegMedia { remote_rtp, remote_rtcp, codec, payload_type, dtmf_payload_type, direction, srtp: None })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

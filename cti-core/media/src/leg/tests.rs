@@ -25,6 +25,7 @@ fn media(codec: Codec) -> LegMedia {
         payload_type: codec.payload_type(),
         dtmf_payload_type: Some(100),
         direction: Direction::SendRecv,
+        srtp: None,
     }
 }
 

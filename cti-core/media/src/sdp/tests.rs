@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn local() -> Local {
-    Local { rtp: "192.0.2.1:15100".parse().expect("an address"), session_id: 7, version: 3 }
+    Local { rtp: "192.0.2.1:15100".parse().expect("an address"), session_id: 7, version: 3, srtp: None }
 }
 
 /// An offer of the lines given, after the usual head.
@@ -179,6 +179,53 @@ fn only_the_origin_line_does_not_count_as_a_change() {
     let held = offer(&Local { version: 4, ..local() }, Codec::Pcma, Direction::SendOnly);
     assert!(!differs(&first, &again));
     assert!(differs(&first, &held));
+}
+
+const SECURE: &str = "m=audio 5000 RTP/SAVP 8 101\na=rtpmap:101 telephone-event/8000\na=crypto:1 AES_256_CM_HMAC_SHA1_80 inline:x\n\
+                      a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj|2^20\n\
+                      a=crypto:3 AES_CM_128_HMAC_SHA1_80 inline:NzB4d1BINUAvLEw6UzF3WSJ+PSdFcGdUJShpX1Zj";
+
+#[test]
+fn an_offer_of_srtp_is_answered_with_our_key_and_its_first_suite_that_we_speak() {
+    let offered = sdp(C, SECURE);
+    assert!(wants_srtp(offered.as_bytes()) && !wants_srtp(sdp(C, "m=audio 5000 RTP/AVP 8").as_bytes()));
+    assert_eq!(
+        answer(offered.as_bytes(), &local(), Direction::SendRecv).err(),
+        Some(SdpError::NoCommonCrypto),
+        "without a key"
+    );
+    let ours = Master::new([7; MASTER_LEN]);
+    let local = Local { srtp: Some(ours.clone()), ..local() };
+    let (text, media) = answer(offered.as_bytes(), &local, Direction::SendRecv).expect("answered");
+    let text = std::str::from_utf8(&text).expect("text");
+    let key = BASE64.encode([7; MASTER_LEN]);
+    assert!(text.contains("m=audio 15100 RTP/SAVP 8 101\r\n"), "{text}");
+    assert!(text.contains(&format!("a=crypto:2 AES_CM_128_HMAC_SHA1_32 inline:{key}\r\n")), "{text}");
+    let theirs = BASE64.decode("d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj").expect("RFC 4568's own");
+    let theirs = Master::new(theirs.try_into().expect("30 bytes"));
+    assert_eq!(media.srtp, Some(Box::new(SrtpKeys { suite: Suite::Sha1_32, ours, theirs })));
+    // A plain answer to it is none, and ours to a plain offer has no key.
+    let (plain, media) = answer(sdp(C, "m=audio 5000 RTP/AVP 8").as_bytes(), &local, Direction::SendRecv).expect("answered");
+    assert!(media.srtp.is_none() && !String::from_utf8_lossy(&plain).contains("crypto"));
+}
+
+#[test]
+fn a_crypto_line_that_we_do_not_speak_is_no_common_way() {
+    let local = Local { srtp: Some(Master::new([7; MASTER_LEN])), ..local() };
+    let good = "d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+    for line in [
+        String::new(),
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:short".to_owned(),
+        "a=crypto:1 AES_CM_128_HMAC_SHA1_80".to_owned(),
+        format!("a=crypto:1 F8_128_HMAC_SHA1_80 inline:{good}"),
+        format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{good}|2^20|1:4"),
+        format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{good} UNENCRYPTED_SRTP"),
+        format!("a=crypto:x AES_CM_128_HMAC_SHA1_80 inline:{good}"),
+    ] {
+        let offered = sdp(C, &format!("m=audio 5000 RTP/SAVP 8\n{line}"));
+        let answered = answer(offered.as_bytes(), &local, Direction::SendRecv);
+        assert_eq!(answered.err(), Some(SdpError::NoCommonCrypto), "{line}");
+    }
 }
 
 proptest! {

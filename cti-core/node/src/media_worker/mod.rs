@@ -11,6 +11,7 @@ mod play;
 mod prompts;
 mod recording;
 mod room;
+mod secure;
 mod socket;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 mod restart;
 mod rooms;
+mod secure;
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -162,6 +163,7 @@ impl Phone {
             payload_type: self.codec.payload_type(),
             dtmf_payload_type: Some(101),
             direction,
+            srtp: None,
         }
     }
 

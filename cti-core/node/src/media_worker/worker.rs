@@ -19,6 +19,7 @@ use super::news::News;
 use super::play::Playing;
 use super::recording::{self, Recording};
 use super::room::Place;
+use super::secure::Secure;
 use super::socket::Sockets;
 use super::way::{Sent, Way};
 use super::{AudioIn, Inbox, LEGS_MAX, MediaConfig, MediaCounters, Message, PromptLibrary};
@@ -93,6 +94,8 @@ pub(super) struct Worker<E> {
 pub(super) struct Slot {
     id: LegId,
     way: Way,
+    /// Where the peer speaks SRTP.
+    secure: Option<Box<Secure>>,
     pub leg: Leg,
     pub place: Place,
     pub playing: Option<Playing>,
@@ -323,11 +326,12 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                 return;
             }
         };
-        let leg = Leg::new(self.rng.next_u32(), self.rng.next_u32() as u16, self.rng.next_u32());
+        // Far from the wrap of its number, where SRTP would have to guess (RFC 3711 3.3.1).
+        let leg = Leg::new(self.rng.next_u32(), self.rng.next_u32() as u16 >> 1, self.rng.next_u32());
         // Reports of legs opened together do not leave together.
         let report_at = self.now + REPORT.mul_f64(0.5 + 0.5 * self.rng.unit());
-        let opened =
-            Slot { id, way, leg, place: Place::default(), playing: None, muted: false, record: None, report_at };
+        let (place, secure) = (Place::default(), None);
+        let opened = Slot { id, way, secure, leg, place, playing: None, muted: false, record: None, report_at };
         match self.legs.get_mut(slot) {
             Some(place) => *place = Some(opened),
             None => self.legs.push(Some(opened)),
@@ -371,6 +375,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     fn connect(&mut self, id: LegId, media: LegMedia) {
         let now = self.now;
         let Some(leg) = self.slot(id).and_then(|slot| self.legs[slot].as_mut()) else { return };
+        Secure::follow(&mut leg.secure, media.srtp.as_deref());
         leg.leg.connect(media);
         leg.place.since = now;
     }
@@ -476,7 +481,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             && let Some(to) = leg.leg.report(self.now, true, &mut self.report)
         {
             // A farewell that does not arrive costs nothing.
-            leg.way.report(&self.report, to);
+            leg.send_report(&mut self.report, to);
         }
         leg.way.close(leg.id, self.poll.registry());
         self.free.push(slot);
@@ -501,7 +506,12 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             let socket = if is_rtp { &sockets.rtp } else { &sockets.rtcp };
             match socket.recv_from(&mut self.datagram[..]) {
                 Ok((len, from)) if is_rtp => self.packet(slot, len, from),
-                Ok((len, from)) => {
+                Ok((mut len, from)) => {
+                    let secure = self.legs.get_mut(slot).and_then(Option::as_mut).and_then(|leg| leg.secure.as_mut());
+                    if let Some(secure) = secure {
+                        len = secure.unprotect_rtcp(&mut self.datagram[..len]).unwrap_or(0);
+                    }
+                    let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_mut) else { return };
                     if !leg.leg.receive_rtcp(self.now, from, &self.datagram[..len]) {
                         self.tally.malformed += 1;
                     }
@@ -519,6 +529,14 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     /// One datagram on a leg's RTP port: to the recording, the switch and the other leg.
     fn packet(&mut self, slot: usize, len: usize, from: SocketAddr) {
         let Some(leg) = self.legs.get_mut(slot).and_then(Option::as_mut) else { return };
+        let mut len = len;
+        if let Some(secure) = &mut leg.secure {
+            let Some(plain) = secure.unprotect(&mut self.datagram[..len]) else {
+                self.tally.malformed += 1;
+                return;
+            };
+            len = plain;
+        }
         let datagram = &mut self.datagram[..len];
         let (header, content) = match leg.leg.receive(self.now, from, datagram) {
             Incoming::Audio { header, codec } => {
@@ -627,7 +645,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         if self.now >= leg.report_at {
             leg.report_at = self.now + REPORT;
             if let Some(to) = leg.leg.report(self.now, false, &mut self.report) {
-                leg.way.report(&self.report, to);
+                leg.send_report(&mut self.report, to);
             }
         }
         // Whoever is on hold, or hears music, need not send.
@@ -689,9 +707,21 @@ fn rtcp_token(slot: usize) -> Token {
 impl Slot {
     /// Counts what became of it.
     pub fn send(&mut self, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
-        match self.way.send(self.id, packet, to) {
+        let packet = match &mut self.secure {
+            None => Some(packet),
+            Some(secure) => secure.protect(packet),
+        };
+        match packet.map_or(Sent::Lost, |packet| self.way.send(self.id, packet, to)) {
             Sent::Out => tally.packets_out += 1,
             Sent::Lost => tally.lost += 1,
+        }
+    }
+
+    /// A report; one that does not leave is made up for by the next.
+    fn send_report(&mut self, report: &mut Vec<u8>, to: SocketAddr) {
+        let is_ready = self.secure.as_mut().is_none_or(|secure| secure.protect_rtcp(report).is_some());
+        if is_ready {
+            self.way.report(report, to);
         }
     }
 }

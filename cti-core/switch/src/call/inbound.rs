@@ -63,7 +63,8 @@ impl Engine {
         // A description that nobody can answer is refused as such, whether or not there is room.
         let session_id = self.rng.next_u64() >> 2;
         let rtp = std::net::SocketAddr::new(self.media_ip_for(&invite.flow), port.unwrap_or(ANY_PORT));
-        let local = sdp::Local { rtp, session_id, version: 1 };
+        let srtp = self.srtp_key_for(invite.offer.as_deref(), None);
+        let local = sdp::Local { rtp, session_id, version: 1, srtp };
         let checked = read_offer(invite.offer.as_deref(), &local).and_then(|answer| {
             if self.draining {
                 return Err(refuse(503, "draining"));
@@ -279,7 +280,7 @@ fn read_offer(offer: Option<&[u8]>, local: &sdp::Local) -> Result<Option<(Bytes,
     match sdp::answer(offer, local, Direction::SendRecv) {
         Ok(answer) => Ok(Some(answer)),
         Err(sdp::SdpError::Malformed(_)) => Err(Refusal { code: 400, reason: "malformed_sdp" }),
-        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCommonCodec) => {
+        Err(sdp::SdpError::NoAudio | sdp::SdpError::NoCommonCodec | sdp::SdpError::NoCommonCrypto) => {
             Err(Refusal { code: 488, reason: "no_common_codec" })
         }
     }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use cti_base::{CallId, LegId, RecordingId, Timestamp};
+use cti_media::srtp::{MASTER_LEN, Master};
 use cti_media::{Codec, Direction, Gap, LegStats, MediaCommand, PlayId, Recorded, sdp};
 use cti_sip::{EndCause, Flow, SessionId};
 
@@ -215,6 +216,18 @@ impl Engine {
         }
     }
 
+    /// Our key for a leg whose peer offers SRTP: the one it has, else a new one.
+    pub(crate) fn srtp_key_for(&mut self, offer: Option<&[u8]>, known: Option<Master>) -> Option<Master> {
+        if !offer.is_some_and(sdp::wants_srtp) {
+            return known;
+        }
+        known.or_else(|| {
+            let mut key = [0; MASTER_LEN];
+            self.rng.fill(&mut key);
+            Some(Master::new(key))
+        })
+    }
+
     /// The peer offers anew: a hold, a retrieve, a moved address. `None` asks for our offer.
     pub(crate) fn reoffered(&mut self, now: Timestamp, session: SessionId, offer: Option<&[u8]>) {
         let known = self.sessions.get(&session).copied();
@@ -233,6 +246,8 @@ impl Engine {
             self.endpoint.accept_reoffer(now, session, body);
             return;
         };
+        let known = local.srtp.take();
+        local.srtp = self.srtp_key_for(Some(offer), known);
         let (body, media) = match sdp::answer(offer, &local, Direction::SendRecv) {
             Ok(answer) => answer,
             Err(error) => {
@@ -241,6 +256,7 @@ impl Engine {
                 return;
             }
         };
+        let Some(leg) = self.leg_mut(id, session) else { return };
         leg.local = local;
         leg.media = Some(media.clone());
         let holds = !media.direction.sends() || media.remote_rtp.is_none();

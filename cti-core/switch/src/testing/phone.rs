@@ -290,6 +290,6 @@ impl Phone {
 
     fn local(&mut self, version: u64) -> sdp::Local {
         self.rtp_port = if self.rtp_port >= 60_000 { 40_000 } else { self.rtp_port + 2 };
-        sdp::Local { rtp: SocketAddr::new(self.address.ip(), self.rtp_port), session_id: 1, version }
+        sdp::Local { rtp: SocketAddr::new(self.address.ip(), self.rtp_port), session_id: 1, version, srtp: None }
     }
 }
