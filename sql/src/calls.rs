@@ -118,6 +118,20 @@ pub struct LegQuality {
     pub lost_in: u64,
     /// Interarrival jitter (RFC 3550 6.4.1) in milliseconds.
     pub jitter_ms: f64,
+    /// As we hear the peer: the mean opinion score by the E-model (ITU-T G.107), 1 to 4.5.
+    #[serde(default)]
+    pub mos_in: Option<f64>,
+    /// What the peer's RTCP reports say of our stream; none where it sends no reports.
+    #[serde(default)]
+    #[ts(type = "number | null")]
+    pub lost_out: Option<u64>,
+    #[serde(default)]
+    pub jitter_out_ms: Option<f64>,
+    #[serde(default)]
+    pub round_trip_ms: Option<f64>,
+    /// As the peer hears us.
+    #[serde(default)]
+    pub mos_out: Option<f64>,
 }
 
 /// Which calls. Times are UTC milliseconds of the start: `from_ms` inclusive, `to_ms` exclusive.

@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use cti_base::TenantId;
-use cti_media::Gap;
+use cti_media::{Gap, LegStats, quality};
 use cti_switch::figures::counts;
 use cti_switch::{CallRecord, Fact, FactRecord, LegRole, SegmentKind};
 
@@ -274,8 +274,6 @@ async fn insert_segment(tx: &mut Tx, tenant: &TenantId, call: &str, place: u64, 
 
 /// The legs as history shows them, and the quality of the last leg of each role that had audio.
 fn legs_of(call: &CallRecord) -> Result<(Vec<CallLeg>, BTreeMap<String, LegQuality>)> {
-    /// RTP timestamp units in a millisecond at 8,000 Hz (RFC 3551).
-    const UNITS_PER_MS: f64 = 8.0;
     let mut legs = Vec::with_capacity(call.legs.len());
     let mut quality = BTreeMap::new();
     for leg in &call.legs {
@@ -296,15 +294,42 @@ fn legs_of(call: &CallRecord) -> Result<(Vec<CallLeg>, BTreeMap<String, LegQuali
         };
         quality.insert(
             role.to_owned(),
-            LegQuality {
-                packets_in: stats.packets_in,
-                packets_out: stats.packets_out,
-                lost_in: stats.lost_in,
-                jitter_ms: f64::from(stats.jitter) / UNITS_PER_MS,
-            },
+            quality_of(stats),
         );
     }
     Ok((legs, quality))
+}
+
+/// A leg's counts as scores; a stream without a packet has none.
+fn quality_of(stats: LegStats) -> LegQuality {
+    /// RTP timestamp units in a millisecond at 8,000 Hz (RFC 3551).
+    const UNITS_PER_MS: f64 = 8.0;
+    let round_trip_ms = stats.round_trip_us.map(|us| f64::from(us) / 1_000.0);
+    let score = |came: u64, lost: u64, jitter_ms: f64| {
+        let sent = came + lost;
+        (sent > 0).then(|| hundredths(quality::mos(lost as f64 / sent as f64, jitter_ms, round_trip_ms)))
+    };
+    let jitter_ms = f64::from(stats.jitter) / UNITS_PER_MS;
+    let jitter_out_ms = stats.jitter_out.map(|jitter| f64::from(jitter) / UNITS_PER_MS);
+    let lost_out = stats.lost_out.map(u64::from);
+    let mos_out = lost_out.zip(jitter_out_ms).and_then(|(lost, jitter_ms)| {
+        score(stats.packets_out.saturating_sub(lost), lost, jitter_ms)
+    });
+    LegQuality {
+        packets_in: stats.packets_in,
+        packets_out: stats.packets_out,
+        lost_in: stats.lost_in,
+        jitter_ms,
+        mos_in: score(stats.packets_in, stats.lost_in, jitter_ms),
+        lost_out,
+        jitter_out_ms,
+        round_trip_ms,
+        mos_out,
+    }
+}
+
+fn hundredths(score: f64) -> f64 {
+    (score * 100.0).round() / 100.0
 }
 
 /// What came over the wire as both databases can hold it: PostgreSQL knows no U+0000.

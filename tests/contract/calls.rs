@@ -35,7 +35,7 @@ fn story(n: u64, started: u64) -> Story {
         ended_ms: now.as_millis() + 9_000,
         cause: "200".into(),
         codec: Some(Codec::Pcma),
-        stats: Some(LegStats { packets_in: 450, packets_out: 449, lost_in: 2, jitter: 40, strangers: 0 }),
+        stats: Some(LegStats { packets_in: 450, packets_out: 449, lost_in: 2, jitter: 40, ..LegStats::default() }),
     };
     let record = CallRecord {
         id: call,
@@ -150,6 +150,8 @@ fn a_call_is_the_same_in_whatever_order_its_facts_come() {
         let quality = &first.quality["customer"];
         assert_eq!((quality.packets_in, quality.lost_in), (450, 2));
         assert!((quality.jitter_ms - 5.0).abs() < f64::EPSILON);
+        assert!(quality.mos_in.is_some_and(|mos| (4.3..4.4).contains(&mos)), "{:?}", quality.mos_in);
+        assert_eq!((quality.mos_out, quality.lost_out), (None, None), "the peer sent no report");
         assert_eq!(first.segments[0].kind, SegmentKind::Queue);
     });
 }

@@ -253,6 +253,15 @@ pub struct LegStats {
     pub jitter: u32,
     /// Packets from an address that was neither offered nor learnt.
     pub strangers: u64,
+    /// Of our packets, as the peer's reports count them (RFC 3550 6.4.1); none where it sends no reports.
+    #[serde(default)]
+    pub lost_out: Option<u32>,
+    /// Of our stream at the peer, in timestamp units.
+    #[serde(default)]
+    pub jitter_out: Option<u32>,
+    /// There and back, by the peer's last report.
+    #[serde(default)]
+    pub round_trip_us: Option<u32>,
 }
 
 /// A finished recording file.

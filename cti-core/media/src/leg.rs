@@ -267,6 +267,9 @@ impl Leg {
             lost_in: self.reception.lost(),
             jitter: self.reception.jitter(),
             strangers: self.strangers,
+            lost_out: self.remote.reported.then(|| self.remote.lost.max(0).unsigned_abs()),
+            jitter_out: self.remote.reported.then_some(self.remote.jitter),
+            round_trip_us: self.remote.round_trip_us,
         }
     }
 

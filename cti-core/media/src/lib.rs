@@ -9,6 +9,7 @@ pub mod leg;
 pub mod mixer;
 pub mod ports;
 pub mod prompt;
+pub mod quality;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

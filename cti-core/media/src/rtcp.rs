@@ -46,6 +46,8 @@ pub enum RtcpError {
 #[derive(Clone, Debug, Default)]
 pub struct Remote {
     sender_report: Option<(u32, Timestamp)>,
+    /// The peer has told of our stream.
+    pub reported: bool,
     /// Of our packets, as the peer counts them.
     pub lost: i32,
     /// Of our stream, at the peer, in timestamp units.
@@ -147,6 +149,7 @@ impl Remote {
                 continue;
             }
             // 24 bits, signed.
+            self.reported = true;
             self.lost = ((at(1) << 8) as i32) >> 8;
             self.jitter = at(3);
             if at(4) != 0 {
