@@ -4,4 +4,16 @@ export type LegQuality = { packets_in: number, packets_out: number, lost_in: num
 /**
  * Interarrival jitter (RFC 3550 6.4.1) in milliseconds.
  */
-jitter_ms: number, };
+jitter_ms: number, 
+/**
+ * As we hear the peer: the mean opinion score by the E-model (ITU-T G.107), 1 to 4.5.
+ */
+mos_in: number | null, 
+/**
+ * What the peer's RTCP reports say of our stream; none where it sends no reports.
+ */
+lost_out: number | null, jitter_out_ms: number | null, round_trip_ms: number | null, 
+/**
+ * As the peer hears us.
+ */
+mos_out: number | null, };
