@@ -14,6 +14,7 @@ mod outage;
 mod packets;
 mod registered;
 mod rush;
+mod secure;
 mod server;
 mod sipp;
 mod sound;

@@ -13,11 +13,19 @@ use crate::sound::tone;
 
 const SECRET: &str = "s3cret-of-1001";
 
-struct Baresip(Child);
+pub struct Baresip(pub Child);
 
 impl Baresip {
     /// Registers as 1001 at `server`, answers by itself and sends 1 kHz.
     fn start(dir: &Path, port: u16, server: u16, transport: &str) -> Result<Self> {
+        let account = format!(
+            "<sip:1001@127.0.0.1:{server};transport={transport}>;auth_user=1001;auth_pass={SECRET};answermode=auto;regint=60"
+        );
+        Self::start_as(dir, port, &account, 1_000, &[])
+    }
+
+    /// As this account, sending a tone; `more` are further arguments.
+    pub fn start_as(dir: &Path, port: u16, account: &str, hz: u32, more: &[&str]) -> Result<Self> {
         let home = dir.join("baresip");
         std::fs::create_dir_all(&home)?;
         let spec = hound::WavSpec {
@@ -28,14 +36,14 @@ impl Baresip {
         };
         let mut wav = hound::WavWriter::create(home.join("tone.wav"), spec)?;
         for n in 0..8_000 * 60 {
-            wav.write_sample(((f64::from(n) * 1_000.0 * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16)?;
+            wav.write_sample(((f64::from(n) * f64::from(hz) * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16)?;
         }
         wav.finalize()?;
         let modules = "/usr/lib/baresip/modules";
         std::fs::write(
             home.join("config"),
             format!(
-                "poll_method epoll\nsip_listen 127.0.0.1:{port}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule_app account.so\nmodule_app menu.so\n\
+                "poll_method epoll\nsip_listen 127.0.0.1:{port}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule srtp.so\nmodule_app account.so\nmodule_app menu.so\n\
                  audio_source aufile,{home}/tone.wav\naudio_player aufile,{home}/heard.wav\naudio_alert aufile,{home}/alert.wav\n\
                  ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports {}-{}\nsip_cafile {home}/../cert.pem\n",
                 port + 2_000,
@@ -43,16 +51,12 @@ impl Baresip {
                 home = home.display(),
             ),
         )?;
-        std::fs::write(
-            home.join("accounts"),
-            format!(
-                "<sip:1001@127.0.0.1:{server};transport={transport}>;auth_user=1001;auth_pass={SECRET};answermode=auto;regint=60\n"
-            ),
-        )?;
+        std::fs::write(home.join("accounts"), format!("{account}\n"))?;
         std::fs::write(home.join("contacts"), "")?;
         let log = std::fs::File::create(dir.join("baresip.log"))?;
         let child = Command::new("baresip")
             .args(["-f", &home.to_string_lossy()])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
