@@ -20,7 +20,7 @@ use crate::config::{Setup, TenantFile};
 use crate::phone::Sound;
 use crate::serve::{Server, Signals};
 use crate::{clock, data};
-use people::{HUMAN, SignIns};
+use people::{BROWSER, HUMAN, SignIns};
 
 /// Simulated callers at once, as `--callers` takes them.
 pub const CALLERS_DEFAULT: usize = 4;
@@ -96,7 +96,7 @@ fn print_welcome(server: &Server, sign_ins: &SignIns, sip: SocketAddr, callers: 
     println!("  desktop   {scheme}");
     println!("  metrics   http://{}/metrics", server.metrics_listen);
     println!("  SIP       {sip} (UDP and TCP): ring 4001001000, or 4001001001 straight to a queue");
-    println!("  callers   {callers} at a time; agents 1101-1106 answer by themselves, {HUMAN} is yours");
+    println!("  callers   {callers} at a time; agents 1101-1106 answer by themselves, {HUMAN} and {BROWSER} are yours");
     println!(
         "  tenant    {} (change it and run `zongji apply`; written anew at each start)",
         folder_in(data).join("tenant.toml").display()
@@ -147,7 +147,7 @@ mod tests {
         let uris: BTreeMap<String, String> = people::simulated().chain([HUMAN]).map(uri).collect();
         tenant_package(dir.path(), &uris, &sign_ins).expect("a right tenant");
         let text = std::fs::read_to_string(dir.path().join("demo/tenant.toml")).expect("written");
-        assert_eq!(text.matches("[[agent]]").count(), uris.len());
+        assert_eq!(text.matches("[[agent]]").count(), uris.len() + 1, "and one who talks by the browser");
         assert_eq!(text.matches("@127.0.0.1:6001").count(), uris.len(), "{text}");
     }
 

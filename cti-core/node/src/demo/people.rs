@@ -18,6 +18,8 @@ use crate::serve::Server;
 
 /// The agent that a person plays: signed in at the desktop, with a phone that answers when the desktop says so.
 pub const HUMAN: &str = "1001";
+/// The agent who talks by the browser's own microphone: no phone is simulated.
+pub const BROWSER: &str = "1002";
 /// Simulated agents, by the number that they have in the tenant's file.
 const SIMULATED: [&str; 6] = ["1101", "1102", "1103", "1104", "1105", "1106"];
 
@@ -28,8 +30,9 @@ struct Seat {
     what: &'static str,
 }
 
-const SEATS: [Seat; 4] = [
+const SEATS: [Seat; 5] = [
     Seat { user: HUMAN, role: Role::Agent, display: "王芳", what: "agent 王芳: go ready and take calls" },
+    Seat { user: BROWSER, role: Role::Agent, display: "刘洋", what: "agent 刘洋: the same, by the browser's microphone" },
     Seat { user: "2001", role: Role::Supervisor, display: "陈主管", what: "supervisor" },
     Seat { user: "3001", role: Role::Qa, display: "李质检", what: "quality: history and player" },
     Seat { user: "admin", role: Role::Admin, display: "管理员", what: "administrator" },
