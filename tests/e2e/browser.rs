@@ -115,9 +115,8 @@ async fn an_agent_talks_by_the_browser_through_reload_tabs_and_a_crash() -> Resu
     let heard = mono(&std::fs::read(&heard)?)?;
     let gaps = without_tone(&heard, f64::from(AGENT_HZ));
     println!("what the caller heard: {} s, without the agent for {gaps:?} ms", heard.len() / 8_000);
-    // The reload, the mute of 1.5 s, the other tab, the crash; another microphone is none.
-    ensure!(gaps.len() <= 4, "the agent was not heard for {gaps:?} ms");
-    ensure!(gaps.first().is_some_and(|gap| *gap <= 2_000), "after the reload: {gaps:?} ms");
+    // At most the reload, the mute of 1.5 s, the other tab and the crash; another microphone is none.
+    ensure!(gaps.len() <= 4 && gaps.iter().all(|gap| *gap <= 4_000), "the agent was not heard for {gaps:?} ms");
     Ok(())
 }
 
