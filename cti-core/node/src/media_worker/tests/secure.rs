@@ -97,7 +97,7 @@ fn after_a_restart_the_stream_is_another_and_the_peers_goes_on() {
         rig.send(MediaCommand::Open { leg, call: rig.call, rtp_port: port });
     }
     rig.send(MediaCommand::Connect { leg: b, media: before.media(Direction::SendRecv) });
-    rig.send(MediaCommand::Bridge { a, b });
+    rig.send(MediaCommand::join(a, b));
     connect(&mut rig, a, &one.phone);
     one.voice(4);
     let heard = std::iter::from_fn(|| before.packet_within(PATIENCE)).any(|(_, payload)| payload == [4; 160]);
