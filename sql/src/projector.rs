@@ -292,10 +292,7 @@ fn legs_of(call: &CallRecord) -> Result<(Vec<CallLeg>, BTreeMap<String, LegQuali
             LegRole::Customer => "customer",
             LegRole::Agent => "agent",
         };
-        quality.insert(
-            role.to_owned(),
-            quality_of(stats),
-        );
+        quality.insert(role.to_owned(), quality_of(stats));
     }
     Ok((legs, quality))
 }
@@ -312,9 +309,9 @@ fn quality_of(stats: LegStats) -> LegQuality {
     let jitter_ms = f64::from(stats.jitter) / UNITS_PER_MS;
     let jitter_out_ms = stats.jitter_out.map(|jitter| f64::from(jitter) / UNITS_PER_MS);
     let lost_out = stats.lost_out.map(u64::from);
-    let mos_out = lost_out.zip(jitter_out_ms).and_then(|(lost, jitter_ms)| {
-        score(stats.packets_out.saturating_sub(lost), lost, jitter_ms)
-    });
+    let mos_out = lost_out
+        .zip(jitter_out_ms)
+        .and_then(|(lost, jitter_ms)| score(stats.packets_out.saturating_sub(lost), lost, jitter_ms));
     LegQuality {
         packets_in: stats.packets_in,
         packets_out: stats.packets_out,

@@ -36,7 +36,9 @@ impl Baresip {
         };
         let mut wav = hound::WavWriter::create(home.join("tone.wav"), spec)?;
         for n in 0..8_000 * 60 {
-            wav.write_sample(((f64::from(n) * f64::from(hz) * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16)?;
+            wav.write_sample(
+                ((f64::from(n) * f64::from(hz) * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16,
+            )?;
         }
         wav.finalize()?;
         let modules = "/usr/lib/baresip/modules";

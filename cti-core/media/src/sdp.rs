@@ -126,7 +126,9 @@ fn read(text: &[u8]) -> Result<Session, SdpError> {
 fn choose(session: &Session) -> Result<usize, SdpError> {
     let fits = |line: &&Media| {
         line.media.eq_ignore_ascii_case("audio")
-            && ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"].iter().any(|proto| line.proto.eq_ignore_ascii_case(proto))
+            && ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"]
+                .iter()
+                .any(|proto| line.proto.eq_ignore_ascii_case(proto))
     };
     let on = session.medias.iter().position(|line| fits(&line) && line.port != 0);
     on.or_else(|| session.medias.iter().position(|line| fits(&line))).ok_or(SdpError::NoAudio)
@@ -153,11 +155,13 @@ fn crypto(line: &Media) -> Option<Crypto<'_>> {
     line.get_attribute_values("crypto").flatten().find_map(|value| {
         let mut parts = value.split_ascii_whitespace();
         let (tag, suite, key, beside) = (parts.next()?, parts.next()?, parts.next()?, parts.next());
-        let suite = [Suite::Sha1_80, Suite::Sha1_32].into_iter().find(|known| known.name().eq_ignore_ascii_case(suite))?;
+        let suite =
+            [Suite::Sha1_80, Suite::Sha1_32].into_iter().find(|known| known.name().eq_ignore_ascii_case(suite))?;
         let mut key = key.strip_prefix("inline:")?.split('|');
         let bytes = BASE64.decode(key.next()?).ok()?;
         // A lifetime may follow the key; an index would stand in every packet.
-        let plain = key.all(|more| !more.contains(':')) && beside.is_none() && tag.bytes().all(|byte| byte.is_ascii_digit());
+        let plain =
+            key.all(|more| !more.contains(':')) && beside.is_none() && tag.bytes().all(|byte| byte.is_ascii_digit());
         let key = <[u8; MASTER_LEN]>::try_from(bytes).ok()?;
         plain.then(|| Crypto { tag, suite, key: Master::new(key) })
     })

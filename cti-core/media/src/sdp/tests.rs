@@ -205,7 +205,8 @@ fn an_offer_of_srtp_is_answered_with_our_key_and_its_first_suite_that_we_speak()
     let theirs = Master::new(theirs.try_into().expect("30 bytes"));
     assert_eq!(media.srtp, Some(Box::new(SrtpKeys { suite: Suite::Sha1_32, ours, theirs })));
     // A plain answer to it is none, and ours to a plain offer has no key.
-    let (plain, media) = answer(sdp(C, "m=audio 5000 RTP/AVP 8").as_bytes(), &local, Direction::SendRecv).expect("answered");
+    let (plain, media) =
+        answer(sdp(C, "m=audio 5000 RTP/AVP 8").as_bytes(), &local, Direction::SendRecv).expect("answered");
     assert!(media.srtp.is_none() && !String::from_utf8_lossy(&plain).contains("crypto"));
 }
 

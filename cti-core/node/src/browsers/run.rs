@@ -207,7 +207,10 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             Ok((device, answer)) => {
                 self.drop_browser(&who);
                 self.by_ufrag.insert(device.ufrag.clone(), who.clone());
-                self.browsers.insert(who, Browser { device, up: false, quiet: false, heard_at: now, since: now, sources: Vec::new() });
+                self.browsers.insert(
+                    who,
+                    Browser { device, up: false, quiet: false, heard_at: now, since: now, sources: Vec::new() },
+                );
                 reply(Ok(answer));
             }
             Err(reason) => reply(Err(OfferError::Refused(reason))),

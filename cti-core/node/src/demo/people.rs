@@ -32,7 +32,12 @@ struct Seat {
 
 const SEATS: [Seat; 5] = [
     Seat { user: HUMAN, role: Role::Agent, display: "王芳", what: "agent 王芳: go ready and take calls" },
-    Seat { user: BROWSER, role: Role::Agent, display: "刘洋", what: "agent 刘洋: the same, by the browser's microphone" },
+    Seat {
+        user: BROWSER,
+        role: Role::Agent,
+        display: "刘洋",
+        what: "agent 刘洋: the same, by the browser's microphone",
+    },
     Seat { user: "2001", role: Role::Supervisor, display: "陈主管", what: "supervisor" },
     Seat { user: "3001", role: Role::Qa, display: "李质检", what: "quality: history and player" },
     Seat { user: "admin", role: Role::Admin, display: "管理员", what: "administrator" },
