@@ -48,7 +48,7 @@ fn keys() -> SrtpKeys {
 fn secured(rig: &mut Rig, port: u16) -> ([LegId; 2], Coded, Phone) {
     let ([a, b], [one, two]) = rig.bridged(port, [Codec::Pcma, Codec::Pcma]);
     connect(rig, a, &one);
-    (([a, b]), Coded::new(one, &keys()), two)
+    ([a, b], Coded::new(one, &keys()), two)
 }
 
 fn connect(rig: &mut Rig, leg: LegId, phone: &Phone) {
