@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::page::{AFTER_NOTHING, Listing, Page};
 use crate::row::Row;
 use crate::statement::{args, statements};
-use crate::store::Store;
+use crate::store::{Store, Tx};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ts_rs::TS)]
 pub struct AuditEntry {
@@ -27,6 +27,8 @@ pub struct AuditEntry {
 
 statements! {
     ADD = "INSERT INTO audit (tenant, id, actor, action, object, detail, at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    ADD_ONCE = "INSERT INTO audit (tenant, id, actor, action, object, detail, at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7) \
+                ON CONFLICT DO NOTHING";
     LIST = "SELECT id, actor, action, object, detail, at_ms FROM audit WHERE tenant = $1 AND id < $2 \
             ORDER BY id DESC LIMIT $3";
 }
@@ -41,6 +43,22 @@ pub async fn add(
     now: Timestamp,
 ) -> Result<()> {
     store.run(&ADD, args![tenant, new_id(now)?, actor, action, object, detail.to_string(), now]).await.map(|_| ())
+}
+
+/// Of a journal's fact: told again, as when history is made anew, it is the same entry.
+#[expect(clippy::too_many_arguments, reason = "an entry's parts, and the fact's number")]
+pub(crate) async fn add_fact(
+    tx: &mut Tx,
+    tenant: &TenantId,
+    seq: u64,
+    actor: &str,
+    action: &str,
+    object: &str,
+    detail: &serde_json::Value,
+    at: Timestamp,
+) -> Result<()> {
+    let id = cti_base::CallId::new(at, &mut cti_base::Rng::from_number(seq)).to_string();
+    tx.run(&ADD_ONCE, args![tenant, id, actor, action, object, detail.to_string(), at]).await.map(|_| ())
 }
 
 /// Newest first.

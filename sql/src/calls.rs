@@ -60,7 +60,7 @@ pub struct Call {
     pub segments: Vec<CallSegment>,
     pub recording: Option<CallRecording>,
     pub disposition: Option<String>,
-    /// By `customer` and `agent`: what came over the leg that was last there.
+    /// By `customer`, `agent`, `outside` and `supervisor`: what came over the leg that was last there.
     pub quality: BTreeMap<String, LegQuality>,
     /// What the menu collected.
     pub vars: BTreeMap<String, String>,

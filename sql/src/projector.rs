@@ -76,6 +76,7 @@ const fn is_kept(fact: &Fact) -> bool {
         | Fact::Traced { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
+        | Fact::Supervised { .. }
         | Fact::CallbackRequested { .. }
         | Fact::CallbackAttempt { .. }
         | Fact::CallbackEnded { .. } => true,
@@ -88,6 +89,7 @@ const fn is_kept(fact: &Fact) -> bool {
         | Fact::Answered { .. }
         | Fact::Held { .. }
         | Fact::TalkEnded { .. }
+        | Fact::Transferred { .. }
         | Fact::AgentState { .. } => false,
     }
 }
@@ -178,6 +180,13 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
             ];
             tx.run(&RECORDING_ENDED, args).await.map(|_| ())
         }
+        Fact::Supervised { tenant, call, supervisor, agent, listen } => {
+            let mode = listen.as_ref().map(word).transpose()?;
+            let detail = serde_json::json!({ "agent": agent, "mode": mode });
+            let action = if listen.is_some() { "call.supervise" } else { "call.supervise_end" };
+            let (at, object) = (record.at, format!("call/{call}"));
+            crate::audit::add_fact(tx, tenant, record.seq, supervisor.as_str(), action, &object, &detail, at).await
+        }
         Fact::CallbackRequested { callback }
         | Fact::CallbackAttempt { callback }
         | Fact::CallbackEnded { callback } => callbacks::put(tx, callback).await,
@@ -191,6 +200,7 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
         | Fact::Answered { .. }
         | Fact::Held { .. }
         | Fact::TalkEnded { .. }
+        | Fact::Transferred { .. }
         | Fact::AgentState { .. } => Ok(()),
     }
 }
@@ -291,6 +301,8 @@ fn legs_of(call: &CallRecord) -> Result<(Vec<CallLeg>, BTreeMap<String, LegQuali
         let role = match leg.role {
             LegRole::Customer => "customer",
             LegRole::Agent => "agent",
+            LegRole::Outside => "outside",
+            LegRole::Supervisor => "supervisor",
         };
         quality.insert(role.to_owned(), quality_of(stats));
     }

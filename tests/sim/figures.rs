@@ -159,6 +159,8 @@ impl Reckoned {
             | Fact::QueueLeft { .. }
             | Fact::Held { .. }
             | Fact::TalkEnded { .. }
+            | Fact::Transferred { .. }
+            | Fact::Supervised { .. }
             | Fact::RecordingStarted { .. }
             | Fact::RecordingEnded { .. }
             | Fact::Traced { .. } => {}

@@ -217,7 +217,9 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Fact::QueueLeft { .. } | Fact::TalkEnded { .. } => Ok(()),
+            Fact::QueueLeft { .. } | Fact::TalkEnded { .. } | Fact::Transferred { .. } | Fact::Supervised { .. } => {
+                Ok(())
+            }
             Fact::AgentState { tenant, agent, state, reason, was: _ } => {
                 self.state(tenant, agent, *state, reason.clone())
             }

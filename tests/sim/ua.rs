@@ -156,6 +156,7 @@ impl Ua {
                 Event::Cancelled { session } | Event::Failed { session, .. } | Event::Ended { session, .. } => {
                     self.calls.remove(&session);
                 }
+                Event::Refer { session, refer: _ } => self.endpoint.answer_refer(now, session, 603),
                 Event::Reoffer { session, sdp: _ } => self.endpoint.reject_reoffer(now, session, 488),
                 Event::RegisterResult { result: Ok(_), .. } => happened.push(Happened::Registered),
                 Event::RegisterResult { result: Err(_), .. }

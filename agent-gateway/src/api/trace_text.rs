@@ -95,6 +95,16 @@ fn english(entry: &TraceEntry) -> String {
         TraceEntry::Answered { agent, waited_ms } => {
             format!("{agent} answered; the caller had waited {}.", length(*waited_ms))
         }
+        TraceEntry::Transferred { agent, to } => {
+            format!("{agent} handed the call on; it went {}.", leads(to, Tongue::English))
+        }
+        TraceEntry::Joined { who } => format!("{} joined the call.", party(who)),
+        TraceEntry::NotJoined { who, cause } => {
+            format!("{} is not on the call ({}).", party(who), cause_word(cause, Tongue::English))
+        }
+        TraceEntry::BroughtBack { queue, cause } => {
+            format!("The call came back to {queue} ({}).", cause_word(cause, Tongue::English))
+        }
         TraceEntry::Ended { outcome, cause } => {
             format!(
                 "The call ended: {} ({}).",
@@ -163,6 +173,14 @@ fn chinese(entry: &TraceEntry) -> String {
             format!("在 {queue} 等待{}后，来电者自己选择离开，{}。", span(*waited_ms), leads(to, Tongue::Chinese))
         }
         TraceEntry::Answered { agent, waited_ms } => format!("{agent} 接听，来电者共等待{}。", span(*waited_ms)),
+        TraceEntry::Transferred { agent, to } => format!("{agent} 转接了通话，{}。", leads(to, Tongue::Chinese)),
+        TraceEntry::Joined { who } => format!("{} 加入通话。", party(who)),
+        TraceEntry::NotJoined { who, cause } => {
+            format!("{} 未加入或已离开通话（{}）。", party(who), cause_word(cause, Tongue::Chinese))
+        }
+        TraceEntry::BroughtBack { queue, cause } => {
+            format!("转接未成功，回到 {queue}（{}）。", cause_word(cause, Tongue::Chinese))
+        }
         TraceEntry::Ended { outcome, cause } => {
             format!("通话结束：{}（{}）。", outcome_word(*outcome, Tongue::Chinese), cause_word(cause, Tongue::Chinese))
         }
@@ -270,6 +288,10 @@ fn cause_word(cause: &str, tongue: Tongue) -> &str {
         "no_media_port" => ("no media port was free", "无可用媒体端口"),
         "unreachable" => ("the phone was not registered", "话机未注册"),
         "completed" => ("the menu was done", "菜单已完成"),
+        "transferred" => ("the call was handed on", "已转接"),
+        "cancelled" => ("the consultation was cancelled", "咨询已取消"),
+        "486" | "600" | "603" => ("busy or refused", "忙或拒接"),
+        "rejected" => ("declined", "拒绝"),
         "shutdown" => ("the server was shut down", "服务器关闭"),
         "restart" => ("the server was started again", "服务器重启"),
         other => (other, other),
@@ -277,6 +299,16 @@ fn cause_word(cause: &str, tongue: Tongue) -> &str {
     match tongue {
         Tongue::Chinese => chinese,
         Tongue::English => english,
+    }
+}
+
+/// Who was asked to join.
+fn party(who: &Destination) -> String {
+    match who {
+        Destination::Agent(agent) => agent.to_string(),
+        Destination::Number(number) | Destination::Ivr(number) => number.clone(),
+        Destination::Queue(queue) => queue.to_string(),
+        Destination::Voicemail | Destination::Callback | Destination::Busy | Destination::Goodbye => String::new(),
     }
 }
 
@@ -289,6 +321,7 @@ fn limit(why: &str, tongue: Tongue) -> String {
         "waiting" => ("too many were waiting", "排队人数过多"),
         "estimate" | "estimate_s" => ("the wait would have been too long", "预计等待过长"),
         "no_staff" => ("nobody was on duty", "无人值守"),
+        "transfer_refused" => ("the agent it was handed to did not take it", "被转接的坐席未接听"),
         "hours" | "closed" => ("outside of opening hours", "非工作时间"),
         "holiday" => ("a holiday", "节假日"),
         "agent_removed" => ("the agent asked for was taken out of use", "所找的坐席已停用"),

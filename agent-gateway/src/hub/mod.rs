@@ -376,6 +376,13 @@ fn refused(desk: &Desk, socket: SocketId, expect_ver: Option<u32>, command: &des
         | desk::Command::Retrieve { call_id }
         | desk::Command::Mute { call_id }
         | desk::Command::Unmute { call_id }
+        | desk::Command::Transfer { call_id, .. }
+        | desk::Command::Consult { call_id, .. }
+        | desk::Command::Swap { call_id }
+        | desk::Command::Complete { call_id }
+        | desk::Command::CancelConsult { call_id }
+        | desk::Command::Conference { call_id }
+        | desk::Command::Supervise { call_id, .. }
         | desk::Command::ExtendWrapup { call_id }
         | desk::Command::FinishWrapup { call_id, .. } => state.view.calls.get(call_id).map(|call| call.ver),
     };

@@ -107,6 +107,7 @@ impl View {
             | desk::Event::CallHeld(call)
             | desk::Event::CallMuted(call)
             | desk::Event::CallRecording(call)
+            | desk::Event::CallParties(call)
             | desk::Event::CallEnded(call)
             | desk::Event::WrapupStarted(call) => self.apply_call(call),
             desk::Event::WrapupEnded { call_id, .. } => {

@@ -137,7 +137,7 @@ pub struct FrameError {
 }
 
 /// The switch's commands by name: `cti_switch::desk::Command`.
-const DESK: [&str; 10] = [
+const DESK: [&str; 17] = [
     "agent.set_state",
     "offer.accept",
     "offer.reject",
@@ -146,23 +146,19 @@ const DESK: [&str; 10] = [
     "call.retrieve",
     "call.mute",
     "call.unmute",
-    "wrapup.extend",
-    "wrapup.finish",
-];
-const GATEWAY: [&str; 5] = ["draft.save", "media.offer", "session.take_control", "sub", "unsub"];
-/// In the protocol, but this server does not carry them out: `not_supported`.
-const NOT_SUPPORTED: [&str; 10] = [
-    "call.dtmf",
-    "call.dial",
     "call.transfer",
     "call.consult",
     "call.swap",
     "call.complete",
     "call.cancel_consult",
     "call.conference",
-    "recording.pause",
-    "recording.resume",
+    "call.supervise",
+    "wrapup.extend",
+    "wrapup.finish",
 ];
+const GATEWAY: [&str; 5] = ["draft.save", "media.offer", "session.take_control", "sub", "unsub"];
+/// In the protocol, but this server does not carry them out: `not_supported`.
+const NOT_SUPPORTED: [&str; 4] = ["call.dtmf", "call.dial", "recording.pause", "recording.resume"];
 
 /// Reads one text frame of a client.
 pub fn parse(text: &str) -> Result<ClientMessage, FrameError> {

@@ -199,7 +199,8 @@ async fn a_frame_that_makes_no_sense_is_refused_counted_and_changes_nothing() {
         ("{", "bad_frame"),
         (r#"{"id":"x","t":"call.hold","d":{"call_id":"7"}}"#, "bad_frame"),
         (r#"{"id":"x","t":"call.fly","d":{}}"#, "unknown_command"),
-        (r#"{"id":"x","t":"call.transfer","d":{}}"#, "not_supported"),
+        (r#"{"id":"x","t":"call.dial","d":{}}"#, "not_supported"),
+        (r#"{"id":"x","t":"call.transfer","d":{}}"#, "bad_frame"),
         (r#"{"t":"hello","d":{"proto":1}}"#, "bad_frame"),
         (long.as_str(), "bad_frame"),
     ];

@@ -271,6 +271,16 @@ impl Endpoint {
         self.sessions.notify_talk(&mut self.stack, now, session)
     }
 
+    /// Answers `Event::Refer`: 202, and the NOTIFY that the call is taken over (RFC 3515 2.4.4), or a refusal of 300 to 699.
+    pub fn answer_refer(&mut self, now: Timestamp, session: SessionId, code: u16) {
+        self.sessions.answer_refer(&mut self.stack, now, session, code);
+    }
+
+    /// Asks the peer of an established session to connect its side with `uri` (RFC 3515).
+    pub fn refer(&mut self, now: Timestamp, session: SessionId, uri: &str) {
+        self.sessions.refer(&mut self.stack, now, session, uri);
+    }
+
     /// Keeps a registration: renewed at 80 % of its time, tried again after a failure, each with an `Event::RegisterResult`.
     pub fn register(&mut self, now: Timestamp, request: RegisterRequest) -> RegistrationId {
         self.registrations.register(&mut self.stack, now, request)

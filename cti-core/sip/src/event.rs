@@ -64,8 +64,11 @@ pub enum Event {
     Reanswered { session: SessionId, result: Result<Option<Bytes>, u16> },
     /// A DTMF digit by INFO (`application/dtmf-relay` or `application/dtmf`).
     InfoDigit { session: SessionId, digit: char },
-    /// A NOTIFY within or outside a session that asks this phone to answer or hold (`Event: talk` / `hold`).
+    /// A NOTIFY within or outside a session that asks this phone to answer or hold (`Event: talk` / `hold`), or tells how a
+    /// REFER of ours went on (`Event: refer`).
     Notify { session: SessionId, event: String },
+    /// The peer asks that its side of the call be connected with somebody else (RFC 3515). Answer with `answer_refer`.
+    Refer { session: SessionId, refer: Box<Refer> },
     /// The session's established dialog is over.
     Ended { session: SessionId, cause: EndCause },
     /// A phone's registration came, was refreshed or went.
@@ -79,6 +82,14 @@ pub enum Event {
     Unauthorized { user: Pii<String>, source: IpAddr },
     /// A message was refused or dropped before it became anything; to be counted.
     Rejected { reason: RejectReason },
+}
+
+/// Whom a REFER names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refer {
+    pub target: Party,
+    /// A dialog that the new one is to take the place of (RFC 3891).
+    pub replaces: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use crate::call::cut;
 use crate::desk::{Command, Nack, NackCode, WantedState};
 use crate::effect::Effect;
 use crate::engine::Engine;
-use crate::fact::{OfferEnd, Outcome};
+use crate::fact::OfferEnd;
 use crate::input::CommandId;
 use crate::limits::REASON_LEN_MAX;
 
@@ -58,21 +58,36 @@ impl Engine {
                     None => Err(not_yours("This offer is over.")),
                 }
             }
-            Command::Hangup { call_id } => self.talking_call(tenant, agent, call_id).map(|id| {
-                self.end_call(now, id, Outcome::Answered, "agent_hangup");
-            }),
+            Command::Hangup { call_id } => self.hang_up(now, tenant, agent, call_id),
             Command::Hold { call_id } => {
-                self.talking_call(tenant, agent, call_id).and_then(|id| self.set_desk_hold(now, id, true))
+                self.own_call(tenant, agent, call_id).and_then(|id| self.set_desk_hold(now, id, true))
             }
             Command::Retrieve { call_id } => {
-                self.talking_call(tenant, agent, call_id).and_then(|id| self.set_desk_hold(now, id, false))
+                self.own_call(tenant, agent, call_id).and_then(|id| self.set_desk_hold(now, id, false))
             }
             Command::Mute { call_id } => {
-                self.talking_call(tenant, agent, call_id).and_then(|id| self.set_mute(id, true))
+                self.talking_call(tenant, agent, call_id).and_then(|id| self.mute_own(id, agent, true))
             }
             Command::Unmute { call_id } => {
-                self.talking_call(tenant, agent, call_id).and_then(|id| self.set_mute(id, false))
+                self.talking_call(tenant, agent, call_id).and_then(|id| self.mute_own(id, agent, false))
             }
+            Command::Transfer { call_id, to } => {
+                self.own_call(tenant, agent, call_id).and_then(|id| self.transfer(now, id, agent, to))
+            }
+            Command::Consult { call_id, to } => {
+                self.own_call(tenant, agent, call_id).and_then(|id| self.consult(now, id, agent, to))
+            }
+            Command::Swap { call_id } => self.own_call(tenant, agent, call_id).and_then(|id| self.swap(now, id)),
+            Command::Complete { call_id } => {
+                self.own_call(tenant, agent, call_id).and_then(|id| self.complete(now, id))
+            }
+            Command::CancelConsult { call_id } => {
+                self.own_call(tenant, agent, call_id).and_then(|id| self.cancel_consult(now, id))
+            }
+            Command::Conference { call_id } => {
+                self.own_call(tenant, agent, call_id).and_then(|id| self.conference(now, id))
+            }
+            Command::Supervise { call_id, mode } => self.supervise(now, tenant, agent, call_id, mode),
             Command::ExtendWrapup { call_id } => self.extend_wrapup(tenant, agent, call_id),
             Command::FinishWrapup { call_id, disposition } => {
                 self.finish_wrapup(now, tenant, agent, call_id, disposition)
@@ -84,12 +99,33 @@ impl Engine {
     fn talking_call(&self, tenant: &TenantId, agent: &AgentName, call: CallId) -> Result<CallId, Nack> {
         match self.agent(tenant, agent).map(|agent| &agent.task) {
             Some(Task::Talk(id)) if *id == call => Ok(call),
-            Some(Task::Offer(id)) if *id == call => Err(wrong_state("This call is not answered yet.")),
+            Some(Task::Offer(id) | Task::Join(id)) if *id == call => Err(wrong_state("This call is not answered yet.")),
             Some(Task::Wrapup(wrapup)) if wrapup.view.call_id == call => Err(wrong_state("This call is over.")),
-            Some(Task::Idle | Task::Offer(_) | Task::Talk(_) | Task::Wrapup(_)) | None => {
+            Some(Task::Idle | Task::Offer(_) | Task::Join(_) | Task::Talk(_) | Task::Wrapup(_)) | None => {
                 Err(not_yours("This call is not yours."))
             }
         }
+    }
+
+    /// The same, where it is the agent's own: who was asked to join can not hand it on.
+    fn own_call(&self, tenant: &TenantId, agent: &AgentName, call: CallId) -> Result<CallId, Nack> {
+        let id = self.talking_call(tenant, agent, call)?;
+        if self.leads(id, agent) { Ok(id) } else { Err(not_yours("This call is another agent's: you have joined it.")) }
+    }
+
+    /// Who has the call ends it, or leaves the others of a conference to themselves; who has joined it leaves.
+    fn hang_up(&mut self, now: Timestamp, tenant: &TenantId, agent: &AgentName, call: CallId) -> Result<(), Nack> {
+        let id = self.talking_call(tenant, agent, call)?;
+        if let Some(guest) = self.guest_number(id, agent) {
+            self.guest_over(now, id, guest, OfferEnd::Withdrawn, "agent_hangup");
+            return Ok(());
+        }
+        let consults = self.calls.get(&id).and_then(|call| call.talking()?.consulted()).is_some();
+        if consults {
+            return Err(wrong_state("Complete or cancel the consultation first."));
+        }
+        self.lead_gone(now, id, "agent_hangup");
+        Ok(())
     }
 
     /// A break has one of the tenant's reasons; the other states have none.
@@ -134,6 +170,14 @@ pub(crate) fn not_yours(message: &str) -> Nack {
 
 pub(crate) fn bad_frame(message: String) -> Nack {
     nack(NackCode::BadFrame, message)
+}
+
+pub(crate) fn busy(message: String) -> Nack {
+    Nack { code: NackCode::Busy, message, retryable: true }
+}
+
+pub(crate) fn forbidden(message: &str) -> Nack {
+    nack(NackCode::Forbidden, message)
 }
 
 pub(crate) fn no_agent() -> Nack {

@@ -12,7 +12,7 @@ use crate::acd::queue::Queue;
 use crate::config::{Phone, Target, Tenant};
 use crate::desk::AgentState;
 use crate::engine::{Engine, TenantState};
-use crate::fact::Outcome;
+use crate::fact::{OfferEnd, Outcome};
 use crate::figures::Today;
 use crate::health::Health;
 use crate::outbound::{HostsDown, OutboundUse};
@@ -123,6 +123,12 @@ impl Engine {
             Task::Offer(call) => {
                 let call = *call;
                 self.take_offer_back(now, call, name, "agent_removed");
+            }
+            Task::Join(call) => {
+                let call = *call;
+                if let Some(guest) = self.guest_number(call, name) {
+                    self.guest_over(now, call, guest, OfferEnd::Withdrawn, "agent_removed");
+                }
             }
             Task::Talk(_) | Task::Wrapup(_) => {}
         }

@@ -90,6 +90,26 @@ pub enum Command {
     Mute { call_id: CallId },
     #[serde(rename = "call.unmute")]
     Unmute { call_id: CallId },
+    /// Hands the call on; its agent is in wrap-up.
+    #[serde(rename = "call.transfer")]
+    Transfer { call_id: CallId, to: To },
+    /// Rings somebody while the customer hears music.
+    #[serde(rename = "call.consult")]
+    Consult { call_id: CallId, to: To },
+    /// Between the customer and who is consulted.
+    #[serde(rename = "call.swap")]
+    Swap { call_id: CallId },
+    /// Leaves the call to who is consulted, or to the others of the conference.
+    #[serde(rename = "call.complete")]
+    Complete { call_id: CallId },
+    #[serde(rename = "call.cancel_consult")]
+    CancelConsult { call_id: CallId },
+    /// Who is consulted joins the customer and the agent.
+    #[serde(rename = "call.conference")]
+    Conference { call_id: CallId },
+    /// For supervisors: begins to listen to a call, or goes over to another way. `call.hangup` ends it.
+    #[serde(rename = "call.supervise")]
+    Supervise { call_id: CallId, mode: Listen },
     #[serde(rename = "wrapup.extend")]
     ExtendWrapup { call_id: CallId },
     #[serde(rename = "wrapup.finish")]
@@ -98,6 +118,79 @@ pub enum Command {
         #[serde(default)]
         disposition: Option<String>,
     },
+}
+
+/// Whom a call is handed to, or who is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(untagged)]
+pub enum To {
+    Agent {
+        agent: AgentName,
+    },
+    Queue {
+        queue: QueueName,
+    },
+    /// As people write it; only what the tenant's `outbound` allows is dialled.
+    Number {
+        #[ts(type = "string")]
+        number: Pii<String>,
+    },
+    Ivr {
+        ivr: String,
+        #[serde(default)]
+        node: Option<NodeName>,
+    },
+}
+
+/// How a supervisor listens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum Listen {
+    /// Hears both, heard by none.
+    Monitor,
+    /// Heard by the agent alone.
+    Whisper,
+    /// Heard by all.
+    Barge,
+}
+
+/// Somebody on a call, as a desk shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct PartyView {
+    pub kind: PartyKind,
+    /// An agent's name, or a number.
+    pub name: String,
+    /// Whose call it is.
+    pub lead: bool,
+    pub state: PartyState,
+    pub muted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum PartyKind {
+    Customer,
+    Agent,
+    Number,
+    Supervisor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum PartyState {
+    Ringing,
+    Talking,
+    /// Hears music.
+    Held,
+}
+
+/// Why an agent is rung who is to join a call that is talked on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, TS)]
+pub struct Joining {
+    /// Whose call it is.
+    pub by: Option<AgentName>,
+    /// How a supervisor is to listen; `None` for a colleague who is asked.
+    pub listen: Option<Listen>,
 }
 
 /// Why a command was refused. `code` is stable, `message` is for a person.
@@ -214,6 +307,9 @@ pub struct OfferCreated {
     pub offer_id: OfferId,
     pub call_id: CallId,
     pub queue: QueueName,
+    /// `None` for a caller's offer.
+    #[serde(default)]
+    pub joining: Option<Joining>,
     /// The kind of case that this queue's calls usually become.
     pub case_kind: Option<String>,
     #[ts(type = "number")]
@@ -255,6 +351,18 @@ pub struct CallView {
     pub direction: Direction,
     pub queue: Option<QueueName>,
     pub case_kind: Option<String>,
+    /// Whether it is this desk's own, and not one that was joined.
+    #[serde(default = "yes")]
+    pub leads: bool,
+    /// How this desk's supervisor listens.
+    #[serde(default)]
+    pub listens: Option<Listen>,
+    /// The agent is with who is consulted.
+    #[serde(default)]
+    pub aside: bool,
+    /// Everyone on it, the customer first.
+    #[serde(default)]
+    pub parties: Vec<PartyView>,
     pub muted: bool,
     pub recording: bool,
     #[ts(type = "number | null")]
@@ -270,6 +378,10 @@ pub struct CallView {
     pub cause: Option<String>,
     pub pop: Pop,
     pub ver: u32,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// One event for one agent's desk. The gateway numbers it (`seq`) and keeps it for `resume`.
@@ -301,6 +413,9 @@ pub enum Event {
     CallMuted(Box<CallView>),
     #[serde(rename = "call.recording")]
     CallRecording(Box<CallView>),
+    /// Who is on the call, or who is with whom.
+    #[serde(rename = "call.parties")]
+    CallParties(Box<CallView>),
     #[serde(rename = "call.ended")]
     CallEnded(Box<CallView>),
     /// The records' answer came after the offer.

@@ -322,6 +322,7 @@ impl Engine {
             Event::InfoDigit { session, digit } => self.info_digit(now, session, digit),
             // Asked of phones; this is none.
             Event::Notify { session: _, event: _ } => {}
+            Event::Refer { session, refer } => self.referred(now, session, &refer),
             Event::Ended { session, cause } => self.session_ended(now, session, &cause),
             Event::Registered { tenant, user, contacts } => self.registered(now, &tenant, &user, contacts),
             // This switch registers nowhere in this form of the tenant's file.
@@ -357,6 +358,7 @@ impl Engine {
             CallTimer::Dial => self.dial_timeout(now, call),
             CallTimer::Goodbye => self.goodbye_over(now, call),
             CallTimer::BrowserAway => self.browser_gone(now, call),
+            CallTimer::Guest => self.guest_timeout(now, call),
             CallTimer::Stats => self.emit_ending(now, call),
         }
     }

@@ -5,7 +5,7 @@ use cti_media::{Gap, LegStats, Recorded};
 use serde::{Deserialize, Serialize};
 
 use crate::callback::Callback;
-use crate::desk::{AgentState, Direction};
+use crate::desk::{AgentState, Direction, Listen};
 use crate::trace::{Destination, TraceEntry};
 
 /// One line of the journal.
@@ -101,6 +101,22 @@ pub enum Fact {
         /// Since when it was held, where it was held at the end.
         held_since_ms: Option<u64>,
     },
+    /// The agent has handed the call on, and is no longer on it.
+    Transferred {
+        tenant: TenantId,
+        call: CallId,
+        agent: AgentName,
+        to: Destination,
+    },
+    /// A supervisor listens to the call in this way from here on; `None`: no longer. For the audit.
+    Supervised {
+        tenant: TenantId,
+        call: CallId,
+        supervisor: AgentName,
+        /// Whose call it is.
+        agent: Option<AgentName>,
+        listen: Option<Listen>,
+    },
     RecordingStarted {
         tenant: TenantId,
         call: CallId,
@@ -172,6 +188,8 @@ impl Fact {
             | Self::Answered { tenant, .. }
             | Self::Held { tenant, .. }
             | Self::TalkEnded { tenant, .. }
+            | Self::Transferred { tenant, .. }
+            | Self::Supervised { tenant, .. }
             | Self::RecordingStarted { tenant, .. }
             | Self::RecordingEnded { tenant, .. }
             | Self::WrapupEnded { tenant, .. }
@@ -256,6 +274,9 @@ pub enum Outcome {
 pub enum LegRole {
     Customer,
     Agent,
+    /// A number that was dialled to be asked, or to have the call.
+    Outside,
+    Supervisor,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

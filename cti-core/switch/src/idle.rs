@@ -77,7 +77,9 @@ impl Engine {
             }
             MediaEvent::Silent { leg } => {
                 let call = self.party_of(*leg).and_then(|(id, _)| self.calls.get(&id));
-                call.and_then(|call| call.talking()).is_none_or(|talking| talking.held_since.is_some())
+                let is_guest = call.is_some_and(|call| call.guest_by_leg(*leg).is_some());
+                let is_held = |talking: &crate::call::Talking| talking.held_since.is_some();
+                !is_guest && call.and_then(|call| call.talking()).is_none_or(is_held)
             }
             MediaEvent::RecordingResumed { recording, .. }
             | MediaEvent::RecordingSealed { recording, .. }

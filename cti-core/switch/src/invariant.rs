@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use cti_base::Timestamp;
 
 use crate::acd::agent::Task;
-use crate::call::{Call, Stage};
+use crate::call::{Call, Floor, Role, Stage, Talking, Who};
 use crate::callback::Step;
 use crate::desk::{AgentState, Direction};
 use crate::engine::{Engine, Party, TenantState};
-use crate::limits::RING_ALL_MAX;
+use crate::limits::{PARTIES_MAX, RING_ALL_MAX, SUPERVISORS_MAX};
 use crate::timer::Timer;
 
 macro_rules! ensure {
@@ -80,9 +80,15 @@ impl Engine {
                     Some(AgentState::Offered)
                 }
                 Task::Talk(id) => {
-                    let talking = self.calls.get(id).and_then(|call| call.talking());
-                    ensure!(talking.is_some_and(|t| t.agent == *name), "{name} talks on {id}, which does not know");
+                    let knows = self.leads(*id, name)
+                        || self.calls.get(id).and_then(|call| call.guest_of(name)).is_some_and(|g| g.on().is_some());
+                    ensure!(knows, "{name} talks on {id}, which does not know");
                     Some(AgentState::Talking)
+                }
+                Task::Join(id) => {
+                    let guest = self.calls.get(id).and_then(|call| call.guest_of(name));
+                    ensure!(guest.is_some_and(|g| g.on().is_none()), "{name} is to join {id}, which does not know");
+                    Some(AgentState::Offered)
                 }
                 Task::Wrapup(_) => Some(AgentState::Wrapup),
             };
@@ -92,7 +98,7 @@ impl Engine {
             let told = state.acd.offer_of(name);
             let knows = match &agent.task {
                 Task::Offer(id) => told == Some(*id),
-                Task::Idle | Task::Talk(_) | Task::Wrapup(_) => told.is_none(),
+                Task::Idle | Task::Join(_) | Task::Talk(_) | Task::Wrapup(_) => told.is_none(),
             };
             ensure!(knows, "{name}: {:?}, but the ACD offers {told:?}", agent.task);
             ensure!(!state.acd.is_ready(name) || matches!(agent.task, Task::Idle), "{name} is busy but ready");
@@ -137,7 +143,11 @@ impl Engine {
             *counts.entry(&call.trunk).or_default() += 1;
         }
         let outbound = |call: &&Call| call.tenant == *id && call.direction == Direction::Outbound;
-        let outbound = self.calls.values().filter(outbound).count();
+        let mut outbound = self.calls.values().filter(outbound).count();
+        for outside in self.calls.values().filter(|call| call.tenant == *id).flat_map(Call::outsiders) {
+            *counts.entry(&outside.trunk).or_default() += 1;
+            outbound += 1;
+        }
         ensure!(state.outbound.calls as usize == outbound, "{} calls out, {outbound} known", state.outbound.calls);
         for (trunk, used) in &state.trunks {
             let calls = counts.get(trunk.as_str()).copied().unwrap_or_default();
@@ -163,12 +173,17 @@ impl Engine {
                     }
                 }
                 Stage::Talking(talking) => {
-                    let agent = state.agents.get(&talking.agent);
-                    let is_his = agent.is_some_and(|agent| matches!(agent.task, Task::Talk(other) if other == *id));
-                    ensure!(is_his, "{id} is talked on by {}, who does not know", talking.agent);
+                    let has_lead = talking.agent.is_some() != talking.outside.is_some();
+                    ensure!(has_lead, "{id} is talked on by {:?} and {:?}", talking.agent, talking.outside);
+                    if let Some(name) = &talking.agent {
+                        let agent = state.agents.get(name);
+                        let is_his = agent.is_some_and(|agent| matches!(agent.task, Task::Talk(other) if other == *id));
+                        ensure!(is_his, "{id} is talked on by {name}, who does not know");
+                    }
+                    self.check_room(call, talking)?;
                     ensure!(!self.has_waiting_timer(*id), "{id} is talked on, yet a timer of its waiting runs");
                 }
-                Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => {}
+                Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Sent(_) => {}
             }
             let (waits, counted) =
                 (call.waiting().map(|w| &w.queue), call.tally.queue.as_ref().map(|entry| &entry.queue));
@@ -176,8 +191,32 @@ impl Engine {
             ensure!(call.customer.session.is_some() || call.is_dialing(), "{id} lives without its caller");
             ensure!(!self.endings.contains_key(id), "{id} lives and is over");
         }
-        let offers: usize = self.calls.values().map(|call| call.offers().len()).sum();
+        let offers: usize = self.calls.values().map(|call| call.all_offers().count()).sum();
         ensure!(offers == self.offers.len(), "{} offers are known, {offers} are made", self.offers.len());
+        Ok(())
+    }
+
+    /// Who was asked to join knows; at most one is consulted; nobody hears somebody who is not on the call.
+    fn check_room(&self, call: &Call, talking: &Talking) -> Result<(), String> {
+        let id = call.id;
+        ensure!(talking.guests.len() < PARTIES_MAX + SUPERVISORS_MAX, "{id} has {} guests", talking.guests.len());
+        let consulted = talking.guests.iter().filter(|guest| guest.role == Role::Consulted).count();
+        ensure!(consulted <= 1, "{id} consults {consulted}");
+        ensure!(consulted == 1 || talking.floor == Floor::Customer, "{id}: its agent is with nobody");
+        for guest in &talking.guests {
+            let Who::Agent(name) = &guest.who else { continue };
+            let task = self.agent(&call.tenant, name).map(|agent| &agent.task);
+            let knows = match guest.on() {
+                Some(_) => matches!(task, Some(Task::Talk(other)) if *other == id),
+                None => matches!(task, Some(Task::Join(other)) if *other == id),
+            };
+            ensure!(knows, "{name} is a guest of {id} and does not know");
+        }
+        let legs: Vec<_> = call.other_legs().iter().map(|leg| leg.id).chain([call.customer.id]).collect();
+        for heard in talking.heard.values() {
+            let gone = heard.from.iter().find(|leg| !legs.contains(leg));
+            ensure!(gone.is_none(), "{id}: {gone:?} is heard and is not on it");
+        }
         Ok(())
     }
 
@@ -189,10 +228,7 @@ impl Engine {
             let Some(call) = self.calls.get(id) else { return Err(format!("{session:?} is of {id}, which is gone")) };
             let stands = match party {
                 Party::Customer => call.customer.session == Some(*session),
-                Party::Agent => {
-                    let talks = call.talking().is_some_and(|talking| talking.leg.session == Some(*session));
-                    talks || call.offer_by_session(*session).is_some()
-                }
+                Party::Agent => call.other_legs().iter().any(|leg| leg.session == Some(*session)),
             };
             ensure!(stands, "{session:?} of {id} has no leg");
         }

@@ -49,6 +49,12 @@ pub const ZIP_TONE_HZ: u16 = 440;
 pub const ZIP_TONE_MS: u16 = 300;
 pub const WHISPER_MAX: Duration = Duration::from_secs(20);
 
+/// How long somebody who is asked to join a call is rung, or a number that a call is handed to.
+pub const GUEST_RING: Duration = Duration::from_secs(30);
+/// The customer, the agent and the others of one call; those who listen to it come on top.
+pub const PARTIES_MAX: usize = 8;
+pub const SUPERVISORS_MAX: usize = 2;
+
 /// How often a call may be passed on by a queue's limits before it is said goodbye to.
 pub const OVERFLOWS_MAX: u32 = 8;
 /// The longest that a goodbye prompt may play before the caller is hung up on.

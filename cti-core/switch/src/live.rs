@@ -193,7 +193,8 @@ fn agent_live(agent: &Agent) -> AgentLive {
 }
 
 fn call_live(call: &Call) -> CallLive {
-    let agent = call.ringing_agent().cloned().or_else(|| call.agent.clone());
+    let has_it = || call.talking().and_then(|talking| talking.agent.clone());
+    let agent = call.ringing_agent().cloned().or_else(has_it);
     let in_menu = matches!(call.stage, Stage::Menu(_));
     let (from, to) = call.ends();
     CallLive {

@@ -9,7 +9,7 @@ use cti_base::{AgentName, CallId, LegId, RecordingId, TenantId, Timestamp};
 use cti_media::MediaCommand;
 
 use crate::acd::agent::{Desk, Reach};
-use crate::call::{Leg, Records, Stage};
+use crate::call::{Guest, Leg, Records, Stage};
 use crate::effect::Effect;
 use crate::engine::Engine;
 use crate::fact::Outcome;
@@ -93,7 +93,7 @@ impl Engine {
 
     /// The desks that waited for an answer are gone. That one accepted still counts.
     fn lose_commands(&mut self) {
-        for offer in self.calls.values_mut().flat_map(|call| call.offers_mut()) {
+        for offer in self.calls.values_mut().flat_map(|call| call.all_offers_mut()) {
             offer.accept = None;
         }
     }
@@ -134,16 +134,17 @@ impl Engine {
     fn browsers_leg(&self, id: CallId, leg: LegId) -> Option<MediaCommand> {
         let call = self.calls.get(&id)?;
         let is_it = |known: &Leg| known.id == leg;
-        let talks = call.talking().filter(|talking| is_it(&talking.leg)).map(|talking| &talking.agent);
-        let rings = || call.offers().iter().find(|offer| offer.leg.as_ref().is_some_and(is_it));
-        let agent = talks.or_else(|| rings().map(|offer| &offer.agent))?.clone();
+        let talks = call.talking().filter(|talking| is_it(&talking.leg)).and_then(|talking| talking.agent.as_ref());
+        let rings = || call.all_offers().find(|offer| offer.leg.as_ref().is_some_and(is_it)).map(|offer| &offer.agent);
+        let joined = || call.guests().iter().find(|guest| guest.on().is_some_and(is_it)).and_then(Guest::agent);
+        let agent = talks.or_else(rings).or_else(joined)?.clone();
         Some(MediaCommand::OpenBrowser { leg, call: id, tenant: call.tenant.clone(), agent })
     }
 
     /// The call's media as its state says, and what it was waiting for.
     fn take_up(&mut self, now: Timestamp, id: CallId, down: Duration) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        for offer in call.offers_mut() {
+        for offer in call.all_offers_mut() {
             // A phone's 200 could not be heard meanwhile: it rings for so much longer.
             if let Some(shown) = &mut offer.shown {
                 shown.ring_until_ms += down.as_millis() as u64;
@@ -151,6 +152,7 @@ impl Engine {
         }
         self.timers.postpone(&Timer::Call(id, CallTimer::Ring), down);
         self.timers.postpone(&Timer::Call(id, CallTimer::Dial), down);
+        self.postpone_guests(id, down);
         let Some(call) = self.calls.get(&id) else { return };
         if matches!(call.records, Records::Asked(_)) {
             let (tenant, number) = (call.tenant.clone(), call.from.clone());
@@ -169,6 +171,7 @@ impl Engine {
                 self.play_again(id);
             }
             Some(Stage::Talking(_)) => self.talk_again(now, id),
+            Some(Stage::Sent(_)) => self.play_music(id),
             Some(Stage::Waiting(_)) => self.let_agent_hear(id),
             Some(Stage::Answering(_)) | None => {}
         }
@@ -183,26 +186,14 @@ impl Engine {
     }
 
     fn talk_again(&mut self, now: Timestamp, id: CallId) {
-        let Some(call) = self.calls.get(&id) else { return };
-        let Some(talking) = call.talking() else { return };
-        let (customer, agent, media) = (call.customer.id, talking.leg.id, talking.leg.media.clone());
-        let (muted, is_held) = (talking.muted, talking.held_since.is_some());
-        if let Some(media) = media {
-            self.media(id, MediaCommand::Connect { leg: agent, media });
-        }
-        if muted {
-            self.media(id, MediaCommand::Mute { leg: agent, muted });
-        }
         // Nobody knows how much of it was heard: once is enough.
         if let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) {
             talking.whisper = None;
         }
-        self.timers.cancel(&Timer::Call(id, CallTimer::Whisper));
-        if is_held {
-            self.play_music(id);
-        } else {
-            self.media(id, MediaCommand::join(customer, agent));
+        for kind in [CallTimer::Whisper, CallTimer::BrowserAway] {
+            self.timers.cancel(&Timer::Call(id, kind));
         }
+        self.arrange_again(id);
         self.follow_browser(now, id);
     }
 
@@ -212,16 +203,15 @@ impl Engine {
         for recording in recordings {
             let Some(open) = self.recordings.get_mut(&recording) else { continue };
             let (tenant, call, started) = (open.tenant.clone(), open.call, open.started);
-            let legs = self.calls.get(&call).and_then(|call| Some((call.customer.id, call.talking()?.leg.id)));
-            let Some((customer, agent)) = legs.filter(|_| !open.stopped) else {
+            let lives = self.calls.get_mut(&call).filter(|call| !open.stopped && call.recording == Some(recording));
+            let Some(live) = lives else {
                 open.stopped = true;
                 self.media(call, MediaCommand::Seal { recording, call, tenant, started });
                 continue;
             };
+            live.recorded_from = None;
             self.media(call, MediaCommand::Resume { recording, call, tenant, started });
-            for from in MediaCommand::record_from(recording, vec![customer], vec![agent]) {
-                self.media(call, from);
-            }
+            self.arrange_recording(call);
         }
     }
 }

@@ -220,12 +220,11 @@ impl Engine {
     /// Whose sessions and offers they are, by what the calls say.
     fn index_calls(&mut self) {
         for (id, call) in &self.calls {
-            let ringing = call.offers().iter().filter_map(|offer| offer.leg.as_ref());
-            let agents = ringing.chain(call.talking().map(|talking| &talking.leg)).map(|leg| (Party::Agent, leg));
+            let agents = call.other_legs().into_iter().map(|leg| (Party::Agent, leg));
             for (party, leg) in agents.chain([(Party::Customer, &call.customer)]) {
                 self.sessions.extend(leg.session.map(|session| (session, (*id, party))));
             }
-            self.offers.extend(call.offers().iter().map(|offer| (offer.id, *id)));
+            self.offers.extend(call.all_offers().map(|offer| (offer.id, *id)));
         }
     }
 }

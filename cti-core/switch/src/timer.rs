@@ -38,6 +38,8 @@ pub(crate) enum CallTimer {
     Goodbye,
     /// The browser of the agent who talks is away.
     BrowserAway,
+    /// Somebody who is asked to join, or to take the call over outside, was rung for long enough.
+    Guest,
     /// The call is over: its legs' counts had their time.
     Stats,
 }

@@ -102,6 +102,25 @@ pub enum TraceEntry {
         #[ts(type = "number")]
         waited_ms: u64,
     },
+    /// The agent handed the call on.
+    Transferred {
+        agent: AgentName,
+        to: Destination,
+    },
+    /// Somebody who was asked is on the call.
+    Joined {
+        who: Destination,
+    },
+    /// Somebody who was asked did not come, or has left.
+    NotJoined {
+        who: Destination,
+        cause: String,
+    },
+    /// Whom the call was handed to does not take it: the caller is back in this queue.
+    BroughtBack {
+        queue: QueueName,
+        cause: String,
+    },
     Ended {
         outcome: Outcome,
         cause: String,
@@ -214,7 +233,11 @@ impl TraceEntry {
     /// Whether a call can bring any number of these: the rest of its trace must keep room for what came of it.
     const fn repeats(&self) -> bool {
         match self {
-            Self::Told { .. } | Self::Offered { .. } | Self::OfferEnded { .. } => true,
+            Self::Told { .. }
+            | Self::Offered { .. }
+            | Self::OfferEnded { .. }
+            | Self::Joined { .. }
+            | Self::NotJoined { .. } => true,
             Self::Entered { .. }
             | Self::Preferred { .. }
             | Self::PreferenceOver { .. }
@@ -222,6 +245,8 @@ impl TraceEntry {
             | Self::Overflowed { .. }
             | Self::Moved { .. }
             | Self::Answered { .. }
+            | Self::Transferred { .. }
+            | Self::BroughtBack { .. }
             | Self::Ended { .. } => false,
         }
     }

@@ -81,6 +81,8 @@ impl World {
             Fact::CallStarted { .. }
             | Fact::QueueLeft { .. }
             | Fact::TalkEnded { .. }
+            | Fact::Transferred { .. }
+            | Fact::Supervised { .. }
             | Fact::Held { .. }
             | Fact::RecordingStarted { .. }
             | Fact::WrapupEnded { .. }

@@ -144,6 +144,7 @@ impl Worker {
             }
             Event::Reoffer { session, sdp } => self.reoffered(now, line, session, sdp),
             Event::Reanswered { .. } => {}
+            Event::Refer { session, refer: _ } => self.lines[line].endpoint.answer_refer(now, session, 603),
             Event::InfoDigit { session, digit } => {
                 if let Some(call) = self.number(line, session) {
                     self.heard_digit(call, digit);

@@ -28,11 +28,11 @@ use crate::wire::{Builder, Message};
 use crate::{EndCause, Event, Flow, InviteRequest, SessionId};
 
 /// What we understand, for Allow (RFC 3261 20.5).
-pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE, PRACK";
+pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE, PRACK, REFER";
 /// Extensions that we understand: session timers (RFC 4028) and reliable provisional answers (RFC 3262).
 pub const SUPPORTED: &str = "timer, 100rel";
 /// Events of NOTIFY that a phone of ours understands (RFC 6665 8.2.2).
-pub const ALLOW_EVENTS: &str = "talk, hold";
+pub const ALLOW_EVENTS: &str = "talk, hold, refer";
 pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
 
 /// Answered calls whose ACK has not come. Beyond it new INVITEs get 503: callers that never acknowledge can not pile up.
@@ -130,6 +130,9 @@ pub struct Session {
     hangup: Option<Hangup>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     incoming: Option<Incoming>,
+    /// A REFER of the peer's that is not answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refer: Option<Incoming>,
     /// The last provisional answer of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ringing: Option<(u16, Bytes)>,
@@ -269,6 +272,7 @@ impl Sessions {
             provisional: false,
             hangup: None,
             incoming: None,
+            refer: None,
             ringing: None,
             outgoing: None,
             queued: None,

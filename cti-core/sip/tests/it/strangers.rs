@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cti_sip::{EndCause, Event, RejectReason, SessionId};
+use cti_sip::{EndCause, Event, Refer, RejectReason, SessionId};
 
 use crate::net::{Faults, Net};
 
@@ -74,7 +74,7 @@ fn requests_that_can_not_be_served_get_their_status_and_are_counted() {
         }
         assert_eq!(net.ends[0].1.transactions(), 0);
     };
-    let allow = "\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE, PRACK\r\n";
+    let allow = "\r\nAllow: INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE, PRACK, REFER\r\n";
     let plain = |method: &str| request(method, "b", TO, 1, "");
     check(plain("OPTIONS"), 200, allow, None);
     check(plain("OPTIONS"), 200, "\r\nAccept: application/sdp", None);
@@ -82,7 +82,7 @@ fn requests_that_can_not_be_served_get_their_status_and_are_counted() {
     check(plain("REFER"), 405, allow, Some(RejectReason::UnsupportedMethod));
     check(plain("MESSAGE"), 405, allow, Some(RejectReason::UnsupportedMethod));
     check(plain("FROBNICATE"), 501, allow, Some(RejectReason::UnsupportedMethod));
-    check(plain("SUBSCRIBE"), 489, "\r\nAllow-Events: talk, hold\r\n", None);
+    check(plain("SUBSCRIBE"), 489, "\r\nAllow-Events: talk, hold, refer\r\n", None);
     check(plain("NOTIFY"), 481, "", Some(RejectReason::NoDialog));
     check(plain("BYE"), 481, "", Some(RejectReason::NoDialog));
     check(plain("CANCEL"), 481, "", Some(RejectReason::NoDialog));
@@ -269,11 +269,26 @@ fn requests_within_the_dialog_are_answered_by_what_they_ask() {
     assert!(check(&mut net, "INFO", "Content-Type: text/plain\r\n", "x", 415, "\r\nAccept: ").is_empty());
     let events = check(&mut net, "NOTIFY", "Event: hold\r\nSubscription-State: active\r\n", "", 200, "");
     assert!(matches!(&events[..], [Event::Notify { event, .. }] if event == "hold"), "{events:?}");
-    check(&mut net, "NOTIFY", "Event: presence\r\n", "", 489, "\r\nAllow-Events: talk, hold\r\n");
+    check(&mut net, "NOTIFY", "Event: presence\r\n", "", 489, "\r\nAllow-Events: talk, hold, refer\r\n");
     check(&mut net, "SUBSCRIBE", "Event: talk\r\n", "", 489, "Allow-Events");
     check(&mut net, "OPTIONS", "", "", 200, "\r\nAllow: ");
-    check(&mut net, "REFER", "Refer-To: <sip:x@y>\r\n", "", 405, "\r\nAllow: ");
+    check(&mut net, "REFER", "", "", 400, "");
+    check(&mut net, "REFER", "Refer-To: <sip:x@y;method=BYE>\r\n", "", 400, "");
     check(&mut net, "UPDATE", "", "", 200, "\r\nContact: ");
+    let refer = |n: u32| format!("Refer-To: <sip:100{n}@y?Replaces=a%40b>\r\n");
+    net.inject(0, peer(), &request("REFER", "r1", &to, 30, &refer(1)));
+    let events = net.take(0);
+    let asked = |refer: &Refer| refer.target.user.expose() == "1001" && refer.replaces;
+    assert!(matches!(&events[..], [Event::Refer { refer, .. }] if asked(refer)), "{events:?}");
+    net.inject(0, peer(), &request("REFER", "r2", &to, 31, &refer(2)));
+    assert_eq!(code(&answers(&mut net)[0]), 491, "one at a time");
+    let now = net.now;
+    net.ends[0].1.answer_refer(now, session, 202);
+    let sent = answers(&mut net);
+    assert!(
+        code(&sent[0]) == 202 && sent[1].starts_with("NOTIFY ") && sent[1].ends_with("SIP/2.0 200 OK\r\n"),
+        "{sent:?}"
+    );
     let sdp = "Content-Type: application/sdp\r\n";
     net.inject(0, peer(), &(request("UPDATE", "u", &to, 40, sdp) + "v=0 update"));
     assert!(matches!(&net.take(0)[..], [Event::Reoffer { sdp: Some(sdp), .. }] if &sdp[..] == b"v=0 update"));

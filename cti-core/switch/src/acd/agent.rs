@@ -16,6 +16,8 @@ pub(crate) enum Task {
     Idle,
     Offer(CallId),
     Talk(CallId),
+    /// Rung to join a call that is talked on.
+    Join(CallId),
     Wrapup(Box<Wrapup>),
 }
 
@@ -187,7 +189,7 @@ impl Agent {
     pub(crate) fn call(&self) -> Option<CallId> {
         match &self.task {
             Task::Idle => None,
-            Task::Offer(call) | Task::Talk(call) => Some(*call),
+            Task::Offer(call) | Task::Talk(call) | Task::Join(call) => Some(*call),
             Task::Wrapup(wrapup) => Some(wrapup.view.call_id),
         }
     }

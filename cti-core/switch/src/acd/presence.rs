@@ -161,10 +161,10 @@ impl Engine {
         let mut standing = Standing { agent: agent.view(), offer: None, call: None, draining: self.draining };
         match &agent.task {
             Task::Idle => {}
-            Task::Offer(call) => {
+            Task::Offer(call) | Task::Join(call) => {
                 standing.offer = self.calls.get(call).and_then(|call| call.frame(call.offer_to(name)?));
             }
-            Task::Talk(call) => standing.call = self.call_view(*call).map(Box::new),
+            Task::Talk(call) => standing.call = self.view_for(*call, name).map(Box::new),
             Task::Wrapup(wrapup) => standing.call = Some(Box::new(wrapup.view.clone())),
         }
         self.desk(tenant, name, Event::Standing(Box::new(standing)));

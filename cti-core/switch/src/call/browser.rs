@@ -9,7 +9,6 @@ use super::{Call, Leg, OfferStep};
 use crate::acd::agent::{Reach, Task};
 use crate::desk::Event;
 use crate::engine::{Engine, OpenLeg};
-use crate::fact::Outcome;
 use crate::limits::BROWSER_AWAY_MAX;
 use crate::timer::{CallTimer, Timer};
 
@@ -77,36 +76,36 @@ impl Engine {
         if leg.answered.replace(now).is_some() {
             return;
         }
-        if self.calls.get(&id).is_some_and(Call::is_dialing) {
+        let media = leg.media.clone();
+        if let Some(guest) = self.calls.get(&id).and_then(|call| call.guest_by_offer(offer_id)) {
+            self.guest_answered(now, id, guest, media);
+        } else if self.calls.get(&id).is_some_and(Call::is_dialing) {
             self.agent_waits(now, id, offer_id);
         } else {
             self.connect(now, id, offer_id);
         }
     }
 
-    /// While the browser of who talks is away, the caller hears music and need not say anything.
+    /// While the browser of who has the call is away, the caller hears music and need not say anything.
     pub(crate) fn follow_browser(&mut self, now: Timestamp, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
         let Some(talking) = call.talking().filter(|talking| talking.leg.is_browser()) else { return };
-        let is_up = self.agent(&call.tenant, &talking.agent).is_some_and(|agent| agent.browser_up);
-        let (customer, hears_music) = (call.customer.id, talking.held_since.is_some());
+        let agent = talking.agent.as_ref().and_then(|name| self.agent(&call.tenant, name));
+        let is_away = agent.is_some_and(|agent| !agent.browser_up);
         let timer = Timer::Call(id, CallTimer::BrowserAway);
-        if is_up {
-            // Nothing was away where nothing is waited for.
-            if self.timers.is_set(&timer) && !hears_music {
-                self.media(id, MediaCommand::Stop { leg: customer });
-            }
+        if !is_away {
             self.timers.cancel(&timer);
-        } else {
-            if !hears_music {
-                self.play_music(id);
-            }
+        } else if !self.timers.is_set(&timer) {
             self.timers.set(timer, now + BROWSER_AWAY_MAX);
         }
+        if let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) {
+            talking.browser_away = is_away;
+        }
+        self.arrange(id);
     }
 
-    /// The browser did not come back.
+    /// The browser did not come back: the call is over, or goes on without its agent.
     pub(crate) fn browser_gone(&mut self, now: Timestamp, id: CallId) {
-        self.end_call(now, id, Outcome::Answered, "agent_gone");
+        self.lead_gone(now, id, "agent_gone");
     }
 }

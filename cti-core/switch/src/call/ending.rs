@@ -7,10 +7,9 @@ use cti_acd::Left;
 use cti_base::{AgentName, CallId, LegId, Pii, TenantId, Timestamp};
 use cti_media::LegStats;
 
-use super::hold::held_for;
-use super::tally::{QueueEntry, talk_and_hold};
+use super::tally::QueueEntry;
 use super::{Call, CallerInvite, Stage, Talking};
-use crate::desk::{CallState, CallView, Direction, Event, Pop};
+use crate::desk::{CallView, Direction, Event};
 use crate::engine::Engine;
 use crate::fact::{CallRecord, Fact, Outcome};
 use crate::limits::STATS_WAIT;
@@ -53,6 +52,9 @@ impl Engine {
         self.leave_acd(now, id, left);
         self.withdraw_offers(now, id, how);
         self.count_end(id, outcome);
+        // Once an agent has talked on it, the call is answered, wherever it was handed on to.
+        let was_answered = self.calls.get(&id).is_some_and(|call| call.answered.is_some());
+        let outcome = if was_answered { Outcome::Answered } else { outcome };
         self.trace(now, id, TraceEntry::Ended { outcome, cause: cause.to_owned() });
         self.leave_queue(now, id);
         let Some(mut call) = self.calls.remove(&id) else { return };
@@ -68,40 +70,35 @@ impl Engine {
         self.close_media(call.customer.id);
         let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: String::new(), outcome });
         let limit = match &stage {
-            Stage::Goodbye { cause, outcome: last } if *last == outcome => Some(cause.clone()),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Talking(_) | Stage::Goodbye { .. } => {
-                None
-            }
+            Stage::Goodbye { cause, outcome: last } if *last == outcome || was_answered => Some(cause.clone()),
+            Stage::Answering(_)
+            | Stage::Menu(_)
+            | Stage::Waiting(_)
+            | Stage::Talking(_)
+            | Stage::Sent(_)
+            | Stage::Goodbye { .. } => None,
         };
-        let talked = if let Stage::Talking(mut talking) = stage {
-            let session = talking.leg.session.take();
-            let record = Self::leg_record(now, &talking.leg, Some(&talking.agent), cause);
-            Self::add_leg_record(&mut call.legs, record);
-            self.end_session(now, session, None);
-            self.close_media(talking.leg.id);
-            let held_since = talking.held_since.take();
-            if let Some(since) = held_since {
-                talking.hold += held_for(now, since);
+        let mut talked = None;
+        match stage {
+            Stage::Talking(mut talking) => {
+                self.dismiss_guests(now, &mut call, &mut talking, cause);
+                self.part_lead(now, &mut call, &mut talking, cause);
+                let pop = call.pop(talking.wait_ms);
+                let view = call.handed_view(now, &talking, pop, cause);
+                talked = Some((talking, view));
             }
-            self.count_talk(now, &call, &talking, held_since);
-            Some(talking)
-        } else {
-            None
-        };
-        let hold = talked.as_ref().map_or(Duration::ZERO, |talking| talking.hold);
-        let talked = talked.map(|talking| {
-            let pop = call.pop(talking.wait_ms);
-            (talking, pop)
-        });
-        let record = Box::new(make_record(now, &mut call, outcome, limit.as_deref().unwrap_or(cause), hold));
+            Stage::Sent(sent) => self.let_sent_go(now, &mut call, *sent, cause),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. } => {}
+        }
+        let record = Box::new(make_record(now, &mut call, outcome, limit.as_deref().unwrap_or(cause)));
         let open: BTreeSet<LegId> =
             record.legs.iter().map(|line| line.id).filter(|leg| self.legs.contains_key(leg)).collect();
         let no_leg_is_open = open.is_empty();
         self.endings.insert(id, Ending { record, open, wrapup: None });
         self.timers.set(Timer::Call(id, CallTimer::Stats), now + STATS_WAIT);
         self.changed();
-        if let Some((talking, pop)) = talked {
-            self.end_talk(now, call, *talking, pop, cause);
+        if let Some((talking, view)) = talked {
+            self.end_talk(now, *talking, view);
         }
         if no_leg_is_open {
             self.emit_ending(now, id);
@@ -137,26 +134,18 @@ impl Engine {
     }
 
     /// The agent's side of the end: the desk is told, wrap-up begins.
-    fn end_talk(&mut self, now: Timestamp, call: Call, talking: Talking, pop: Pop, cause: &str) {
-        let talked = now.since(call.answered.unwrap_or(now));
-        let view = CallView {
-            call_id: call.id,
-            state: CallState::Ended,
-            direction: call.direction,
-            queue: talking.queue.clone(),
-            case_kind: talking.case_kind,
-            muted: false,
-            recording: false,
-            answered_ms: call.answered.map(Timestamp::as_millis),
-            held_since_ms: None,
-            ended_ms: Some(now.as_millis()),
-            wrapup_until_ms: None,
-            cause: Some(cause.to_owned()),
-            pop,
-            ver: call.ver + 1,
-        };
-        self.desk(&call.tenant, &talking.agent, Event::CallEnded(Box::new(view.clone())));
-        self.start_wrapup(now, &call.tenant, &talking.agent, talking.queue, view, talked);
+    pub(crate) fn end_talk(&mut self, now: Timestamp, talking: Talking, view: CallView) {
+        let Some(agent) = talking.agent else { return };
+        let talked_ms = view.answered_ms.map_or(0, |answered_ms| now.as_millis().saturating_sub(answered_ms));
+        let Some(tenant) = self.tenant_of(view.call_id) else { return };
+        self.desk(&tenant, &agent, Event::CallEnded(Box::new(view.clone())));
+        self.start_wrapup(now, &tenant, &agent, talking.queue, view, Duration::from_millis(talked_ms));
+    }
+
+    /// Of a call that lives or has just ended.
+    fn tenant_of(&self, id: CallId) -> Option<TenantId> {
+        let ending = || self.endings.get(&id).map(|ending| &ending.record.tenant);
+        self.calls.get(&id).map(|call| &call.tenant).or_else(ending).cloned()
     }
 
     pub(crate) fn ending_leg_closed(&mut self, now: Timestamp, id: CallId, leg: LegId, stats: Option<LegStats>) {
@@ -207,10 +196,9 @@ impl EndedWrapup {
     }
 }
 
-fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str, hold: Duration) -> CallRecord {
+fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str) -> CallRecord {
     let ms = |duration: Duration| duration.as_millis() as u64;
     let waited = call.queued.map_or(Duration::ZERO, |queued| call.answered.unwrap_or(now).since(queued));
-    let (talk_ms, hold_ms) = talk_and_hold(now, call.answered, hold);
     let (from, to) = call.ends();
     CallRecord {
         id: call.id,
@@ -232,8 +220,8 @@ fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str, h
         ended_ms: now.as_millis(),
         wait_ms: ms(waited),
         ring_ms: ms(call.ring),
-        talk_ms,
-        hold_ms,
+        talk_ms: call.talk_ms,
+        hold_ms: call.hold_ms,
         legs: std::mem::take(&mut call.legs),
         segments: std::mem::take(&mut call.segments),
         recording: call.recording,

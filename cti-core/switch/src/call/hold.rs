@@ -5,6 +5,7 @@ use std::time::Duration;
 use cti_base::{CallId, Timestamp};
 use cti_media::MediaCommand;
 
+use super::Floor;
 use crate::commands::wrong_state;
 use crate::desk::{Event, Nack};
 use crate::engine::Engine;
@@ -20,6 +21,9 @@ impl Engine {
         let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) else {
             return Err(wrong_state("This call is not being talked on."));
         };
+        if talking.floor == Floor::Aside {
+            return Err(wrong_state("The customer is on hold while somebody is consulted: swap, complete or cancel."));
+        }
         if !hold && talking.phone_hold {
             talking.desk_hold = false;
             return Err(wrong_state("The phone itself holds the call: retrieve it there."));
@@ -37,13 +41,14 @@ impl Engine {
         }
     }
 
-    fn update_hold(&mut self, now: Timestamp, id: CallId) {
+    /// The customer is with the agent, or is not: by hold, or because the agent is with somebody else.
+    pub(crate) fn update_hold(&mut self, now: Timestamp, id: CallId) {
         self.join(id);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let (customer, tenant) = (call.customer.id, call.tenant.clone());
+        let tenant = call.tenant.clone();
         let Some(talking) = call.talking_mut() else { return };
-        let (agent, name, since) = (talking.leg.id, talking.agent.clone(), talking.held_since);
-        let held = match (talking.held_since, talking.desk_hold || talking.phone_hold) {
+        let (name, since) = (talking.agent.clone(), talking.held_since);
+        let held = match (talking.held_since, talking.is_away()) {
             (None, true) => {
                 talking.held_since = Some(now);
                 true
@@ -54,21 +59,17 @@ impl Engine {
                 talking.held_since = None;
                 false
             }
-            (None, false) | (Some(_), true) => return,
+            (None, false) | (Some(_), true) => {
+                self.arrange(id);
+                return;
+            }
         };
         call.segment(now, Some(if held { SegmentKind::Hold } else { SegmentKind::Talk }));
         call.stage_since = now;
         let since_ms = since.filter(|_| !held).map(Timestamp::as_millis);
-        self.fact(Fact::Held { tenant, call: id, held, agent: Some(name), since_ms });
-        if held {
-            self.media(id, MediaCommand::part(&[customer, agent]));
-            self.play_music(id);
-        } else {
-            self.media(id, MediaCommand::Stop { leg: customer });
-            self.media(id, MediaCommand::join(customer, agent));
-        }
+        self.fact(Fact::Held { tenant, call: id, held, agent: name, since_ms });
+        self.arrange(id);
         self.tell_desk(id, Event::CallHeld);
-        self.follow_browser(now, id);
     }
 
     pub(crate) fn set_mute(&mut self, id: CallId, muted: bool) -> Result<(), Nack> {

@@ -140,6 +140,10 @@ impl Engine {
             open_segment: None,
             legs: Vec::new(),
             recording: None,
+            recorded_from: None,
+            talk_ms: 0,
+            hold_ms: 0,
+            back: None,
             plays: 0,
             playing: None,
             setup_measured: false,
@@ -236,7 +240,7 @@ impl Engine {
         let leg = leg.id;
         let holds = !media.direction.sends();
         self.media(id, MediaCommand::Connect { leg, media });
-        if party == Party::Agent {
+        if party == Party::Agent && self.is_leads_leg(id, leg) {
             self.set_phone_hold(now, id, holds);
         }
         let route = match self.calls.get(&id).map(|call| &call.stage) {
@@ -267,7 +271,7 @@ impl Engine {
             }
             Stage::Waiting(_) => Outcome::AbandonedQueue,
             Stage::Goodbye { outcome, .. } => *outcome,
-            Stage::Talking(_) => Outcome::Answered,
+            Stage::Talking(_) | Stage::Sent(_) => Outcome::Answered,
         }
     }
 }

@@ -23,18 +23,13 @@ impl Engine {
         }
     }
 
-    /// The leg of a live call that this is the session of: the caller's, or that of an agent who rings or talks.
+    /// The leg of a live call that this is the session of.
     pub(crate) fn leg_mut(&mut self, call: CallId, session: SessionId) -> Option<&mut Leg> {
         let call = self.calls.get_mut(&call)?;
-        let is_it = |leg: &&mut Leg| leg.session == Some(session);
         if call.customer.session == Some(session) {
             return Some(&mut call.customer);
         }
-        match &mut call.stage {
-            Stage::Waiting(waiting) => waiting.offers.iter_mut().filter_map(|offer| offer.leg.as_mut()).find(is_it),
-            Stage::Talking(talking) => Some(&mut talking.leg).filter(is_it),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
-        }
+        call.other_leg_mut(session)
     }
 
     pub(crate) fn party_of(&self, leg: LegId) -> Option<(CallId, Party)> {
@@ -47,13 +42,17 @@ impl Engine {
     pub(crate) fn session_over(&mut self, now: Timestamp, session: SessionId, caller: &str, agent: &str) {
         let Some((id, party)) = self.sessions.remove(&session) else { return };
         let offer = self.calls.get(&id).and_then(|call| call.offer_by_session(session)).map(|offer| offer.id);
+        let guest = self.calls.get(&id).and_then(|call| call.guest_by_session(session));
         if let Some(leg) = self.leg_mut(id, session) {
             leg.session = None;
         }
         match (party, offer) {
             (Party::Customer, _) => self.end_call_by_stage(now, id, caller),
             (Party::Agent, Some(offer)) => self.offer_over(now, id, offer, OfferEnd::Failed, agent),
-            (Party::Agent, None) => self.agent_leg_over(now, id, agent),
+            (Party::Agent, None) => match guest {
+                Some(guest) => self.guest_over(now, id, guest, OfferEnd::Failed, agent),
+                None => self.agent_leg_over(now, id, agent),
+            },
         }
     }
 
@@ -68,10 +67,12 @@ impl Engine {
         }
     }
 
-    /// The dialog of the agent who talks is over.
+    /// The dialog of whoever has the call, or is to have it, is over.
     fn agent_leg_over(&mut self, now: Timestamp, id: CallId, cause: &str) {
-        if self.calls.get(&id).is_some_and(|call| call.talking().is_some()) {
-            self.end_call(now, id, Outcome::Answered, cause);
+        match self.calls.get(&id).map(|call| &call.stage) {
+            Some(Stage::Talking(_)) => self.lead_gone(now, id, cause),
+            Some(Stage::Sent(_)) => self.sent_over(now, id, cause),
+            Some(Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. }) | None => {}
         }
     }
 
@@ -152,11 +153,14 @@ impl Engine {
             Party::Customer => self.end_call_by_stage(now, id, "media_failed"),
             Party::Agent => {
                 let is_it = |offer: &&Offer| offer.leg.as_ref().is_some_and(|known| known.id == leg);
-                let offer = self.calls.get(&id).and_then(|call| call.offers().iter().find(is_it)).map(|offer| offer.id);
-                match offer {
+                let call = self.calls.get(&id);
+                let offer = call.and_then(|call| call.offers().iter().find(is_it)).map(|offer| offer.id);
+                let guest = call.and_then(|call| call.guest_by_leg(leg));
+                match (offer, guest) {
                     // Not the phone's fault: the agent has missed nothing.
-                    Some(offer) => self.offer_without_port(now, id, offer),
-                    None => self.agent_leg_over(now, id, "media_failed"),
+                    (Some(offer), _) => self.offer_without_port(now, id, offer),
+                    (None, Some(guest)) => self.guest_over(now, id, guest, OfferEnd::Failed, "media_failed"),
+                    (None, None) => self.agent_leg_over(now, id, "media_failed"),
                 }
             }
         }
@@ -165,6 +169,10 @@ impl Engine {
     /// Only talking legs are watched (contract.md, `rtp_timeout_s`); a worker's late word about another is nothing.
     pub(crate) fn leg_silent(&mut self, now: Timestamp, leg: LegId) {
         let Some((id, _)) = self.party_of(leg) else { return };
+        if let Some(guest) = self.calls.get(&id).and_then(|call| call.guest_by_leg(leg)) {
+            self.guest_over(now, id, guest, OfferEnd::Failed, "no_media");
+            return;
+        }
         let is_talking = self.calls.get(&id).and_then(|call| call.talking()).is_some_and(|t| t.held_since.is_none());
         if is_talking {
             self.end_call(now, id, Outcome::Answered, "no_media");
@@ -181,7 +189,7 @@ impl Engine {
         match self.calls.get(&id).map(|call| &call.stage) {
             Some(Stage::Menu(_)) => self.menu_digit(now, id, digit),
             Some(Stage::Waiting(_)) => self.waiting_digit(now, id, digit),
-            Some(Stage::Answering(_) | Stage::Goodbye { .. } | Stage::Talking(_)) | None => {}
+            Some(Stage::Answering(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_)) | None => {}
         }
     }
 
@@ -212,7 +220,7 @@ impl Engine {
                 }
             }
             Stage::Goodbye { .. } => self.goodbye_over(now, id),
-            Stage::Answering(_) | Stage::Talking(_) => {}
+            Stage::Answering(_) | Stage::Talking(_) | Stage::Sent(_) => {}
         }
     }
 
@@ -263,9 +271,14 @@ impl Engine {
         let leg = leg.id;
         self.media(id, MediaCommand::Connect { leg, media });
         self.endpoint.accept_reoffer(now, session, body);
-        if party == Party::Agent {
+        if party == Party::Agent && self.is_leads_leg(id, leg) {
             self.set_phone_hold(now, id, holds);
         }
+    }
+
+    /// A guest's own hold changes nothing but what their phone sends.
+    pub(crate) fn is_leads_leg(&self, id: CallId, leg: LegId) -> bool {
+        self.calls.get(&id).and_then(|call| call.talking()).is_some_and(|talking| talking.leg.id == leg)
     }
 
     /// The recorder goes on with a recording of an earlier process.

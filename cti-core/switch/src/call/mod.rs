@@ -2,20 +2,24 @@
 
 mod browser;
 mod callback;
+mod consult;
 mod dialing;
 mod ending;
 mod goodbye;
+mod guests;
 mod hold;
 mod inbound;
-
 mod legs;
 mod menu;
 mod offer_end;
 mod offering;
+mod room;
 mod scripts;
+mod supervise;
 mod talking;
 mod tally;
 mod telling;
+mod transfer;
 mod waiting;
 mod wanting_callback;
 mod while_waiting;
@@ -33,7 +37,7 @@ use cti_sip::SessionId;
 use ivr_scripts::Walk;
 
 use crate::config::{AnswerWhen, DialFirst, Route};
-use crate::desk::{CallState, CallerRecords, Candidate, Direction, OfferCreated, Pop};
+use crate::desk::{CallState, CallView, CallerRecords, Candidate, Direction, Joining, OfferCreated, Pop};
 use crate::fact::{LegRecord, Outcome, SegmentKind, SegmentRecord};
 use crate::input::CommandId;
 use crate::limits::SEGMENTS_MAX;
@@ -41,8 +45,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use ending::Ending;
 pub(crate) use inbound::cut;
+pub(crate) use room::{Floor, Guest, Heard, Outside, Role, Tune, Who};
 pub(crate) use scripts::{Saved as SavedScript, ScriptId, Scripts};
 pub(crate) use tally::{QueueEntry, Tally};
+pub(crate) use transfer::Sent;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
@@ -89,6 +95,17 @@ pub(crate) struct Call {
     /// Legs that are over.
     pub legs: Vec<LegRecord>,
     pub recording: Option<RecordingId>,
+    /// What the recording's sides are made of, as the workers were told.
+    #[serde(default)]
+    pub recorded_from: Option<[Vec<LegId>; 2]>,
+    /// Of agents who have left it already: talk without hold, and hold.
+    #[serde(default)]
+    pub talk_ms: u64,
+    #[serde(default)]
+    pub hold_ms: u64,
+    /// Where a call that was handed on goes if nobody takes it.
+    #[serde(default)]
+    pub back: Option<QueueName>,
     pub plays: u64,
     /// What plays to the caller and is to be heard of; music is not.
     pub playing: Option<Playing>,
@@ -130,6 +147,8 @@ pub(crate) enum Stage {
         outcome: Outcome,
     },
     Talking(Box<Talking>),
+    /// Handed to an outside number, which is being dialled.
+    Sent(Box<Sent>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -214,8 +233,27 @@ pub(crate) enum OfferStep {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Talking {
-    pub agent: AgentName,
+    /// Who has the call; `None`: the outside number that it was handed to.
+    pub agent: Option<AgentName>,
+    #[serde(default)]
+    pub outside: Option<Outside>,
     pub leg: Leg,
+    /// Since when they have it; where it is not given since the call was answered.
+    #[serde(default)]
+    pub since: Option<Timestamp>,
+    /// The others, in the order in which they were asked, and how many there ever were.
+    #[serde(default)]
+    pub guests: Vec<Guest>,
+    #[serde(default)]
+    pub guests_ever: u32,
+    #[serde(default)]
+    pub floor: Floor,
+    /// The browser of who has the call is away: the others hear music, or each other.
+    #[serde(default)]
+    pub browser_away: bool,
+    /// What the workers were told of each leg.
+    #[serde(default)]
+    pub heard: BTreeMap<LegId, Heard>,
     /// As the pop says it: how long the caller had waited when the offer was shown.
     pub wait_ms: u64,
     pub queue: Option<QueueName>,
@@ -278,28 +316,28 @@ impl Call {
     pub(crate) fn waiting(&self) -> Option<&Waiting> {
         match &self.stage {
             Stage::Waiting(waiting) => Some(waiting),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) => None,
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_) => None,
         }
     }
 
     pub(crate) fn waiting_mut(&mut self) -> Option<&mut Waiting> {
         match &mut self.stage {
             Stage::Waiting(waiting) => Some(waiting),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) => None,
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_) => None,
         }
     }
 
     pub(crate) fn talking(&self) -> Option<&Talking> {
         match &self.stage {
             Stage::Talking(talking) => Some(talking),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) => None,
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) | Stage::Sent(_) => None,
         }
     }
 
     pub(crate) fn talking_mut(&mut self) -> Option<&mut Talking> {
         match &mut self.stage {
             Stage::Talking(talking) => Some(talking),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) => None,
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) | Stage::Sent(_) => None,
         }
     }
 
@@ -307,7 +345,9 @@ impl Call {
     pub(crate) fn script(&self) -> Option<ScriptId> {
         match &self.stage {
             Stage::Menu(menu) => Some(menu.script),
-            Stage::Answering(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Talking(_) => None,
+            Stage::Answering(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_) => {
+                None
+            }
         }
     }
 
@@ -329,21 +369,87 @@ impl Call {
         !self.offers().is_empty()
     }
 
+    /// Of the call itself, and of being asked to join it.
+    pub(crate) fn all_offers(&self) -> impl Iterator<Item = &Offer> {
+        self.offers().iter().chain(self.guests().iter().filter_map(Guest::offer))
+    }
+
+    pub(crate) fn all_offers_mut(&mut self) -> impl Iterator<Item = &mut Offer> {
+        let (offers, guests) = match &mut self.stage {
+            Stage::Waiting(waiting) => (waiting.offers.as_mut_slice(), &mut [][..]),
+            Stage::Talking(talking) => (&mut [][..], talking.guests.as_mut_slice()),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Sent(_) => (&mut [][..], &mut [][..]),
+        };
+        offers.iter_mut().chain(guests.iter_mut().filter_map(Guest::offer_mut))
+    }
+
     pub(crate) fn offer(&self, offer: OfferId) -> Option<&Offer> {
-        self.offers().iter().find(|known| known.id == offer)
+        self.all_offers().find(|known| known.id == offer)
     }
 
     pub(crate) fn offer_mut(&mut self, offer: OfferId) -> Option<&mut Offer> {
-        self.offers_mut().iter_mut().find(|known| known.id == offer)
+        self.all_offers_mut().find(|known| known.id == offer)
     }
 
     pub(crate) fn offer_to(&self, agent: &AgentName) -> Option<&Offer> {
-        self.offers().iter().find(|offer| offer.agent == *agent)
+        self.all_offers().find(|offer| offer.agent == *agent)
     }
 
     /// Whose phone this session rings.
     pub(crate) fn offer_by_session(&self, session: SessionId) -> Option<&Offer> {
-        self.offers().iter().find(|offer| offer.session() == Some(session))
+        self.all_offers().find(|offer| offer.session() == Some(session))
+    }
+
+    /// The leg of somebody beside the customer whose session this is.
+    pub(crate) fn other_leg_mut(&mut self, session: SessionId) -> Option<&mut Leg> {
+        let is_it = |leg: &&mut Leg| leg.session == Some(session);
+        match &mut self.stage {
+            Stage::Waiting(waiting) => waiting.offers.iter_mut().filter_map(|offer| offer.leg.as_mut()).find(is_it),
+            Stage::Talking(talking) => {
+                let Talking { leg, guests, .. } = &mut **talking;
+                [leg].into_iter().chain(guests.iter_mut().filter_map(|guest| guest.step.leg_mut())).find(is_it)
+            }
+            Stage::Sent(sent) => Some(&mut sent.leg).filter(is_it),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
+        }
+    }
+
+    /// Every leg beside the customer's.
+    pub(crate) fn other_legs(&self) -> Vec<&Leg> {
+        match &self.stage {
+            Stage::Waiting(waiting) => waiting.offers.iter().filter_map(|offer| offer.leg.as_ref()).collect(),
+            Stage::Talking(talking) => {
+                let guests = talking.guests.iter().filter_map(|guest| guest.step.leg());
+                [&talking.leg].into_iter().chain(guests).collect()
+            }
+            Stage::Sent(sent) => vec![&sent.leg],
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => Vec::new(),
+        }
+    }
+
+    /// The outside numbers that it has dialled beside its own customer.
+    pub(crate) fn outsiders(&self) -> Vec<&Outside> {
+        match &self.stage {
+            Stage::Talking(talking) => {
+                let guests = talking.guests.iter().filter_map(|guest| match &guest.who {
+                    Who::Outside(outside) => Some(outside),
+                    Who::Agent(_) => None,
+                });
+                talking.outside.iter().chain(guests).collect()
+            }
+            Stage::Sent(sent) => vec![&sent.outside],
+            Stage::Waiting(_) | Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => Vec::new(),
+        }
+    }
+
+    /// The number that has the call, or is to have it; empty where an agent has it.
+    pub(crate) fn outside_number(&self) -> String {
+        let outside = match &self.stage {
+            Stage::Talking(talking) => talking.outside.as_ref(),
+            Stage::Sent(sent) => Some(&sent.outside),
+            Stage::Waiting(_) | Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
+        };
+        outside.map(|outside| outside.number.expose().clone()).unwrap_or_default()
     }
 
     /// The agent whose phone rings, where it is only one.
@@ -378,8 +484,11 @@ impl Call {
             Stage::Waiting(_) if self.dial.is_some() && self.customer.session.is_some() => CallState::Dialing,
             Stage::Waiting(waiting) if !waiting.offers.is_empty() => CallState::Offering,
             Stage::Waiting(_) | Stage::Goodbye { .. } => CallState::Queued,
+            Stage::Talking(talking) if talking.consulted().is_some() => CallState::Consulting,
+            Stage::Talking(talking) if talking.members().any(|guest| guest.on().is_some()) => CallState::Conference,
             Stage::Talking(talking) if talking.held_since.is_some() => CallState::Held,
             Stage::Talking(_) => CallState::Talking,
+            Stage::Sent(_) => CallState::Dialing,
         }
     }
 
@@ -454,18 +563,109 @@ impl Call {
 
     /// The frame of this offer, once it is shown.
     pub(crate) fn frame(&self, offer: &Offer) -> Option<Box<OfferCreated>> {
-        let waiting = self.waiting()?;
         let Shown { case_kind, ring_until_ms, can_accept, wait_ms, auto_answer } = offer.shown.as_ref()?;
+        let guest = self.guests().iter().find(|guest| guest.offer().is_some_and(|known| known.id == offer.id));
+        let joining = guest.map(|guest| Joining {
+            by: self.talking().and_then(|talking| talking.agent.clone()),
+            listen: guest.listen(),
+        });
         Some(Box::new(OfferCreated {
             offer_id: offer.id,
             call_id: self.id,
-            queue: waiting.queue.clone(),
+            queue: self.queue.clone().unwrap_or_else(|| QueueName::from("")),
+            joining,
             case_kind: case_kind.clone(),
             ring_until_ms: *ring_until_ms,
             auto_answer: *auto_answer,
             can_accept: *can_accept,
             pop: self.pop(*wait_ms),
         }))
+    }
+}
+
+/// Of a call that its viewer talks on, and of one that is over for them.
+impl Call {
+    pub(crate) fn view(&self, agent: &AgentName) -> Option<CallView> {
+        let talking = self.talking()?;
+        let guest = self.guest_of(agent);
+        let pop = self.pop(talking.wait_ms);
+        Some(CallView {
+            call_id: self.id,
+            state: self.state(),
+            direction: self.direction,
+            queue: talking.queue.clone(),
+            case_kind: talking.case_kind.clone(),
+            leads: talking.agent.as_ref() == Some(agent),
+            listens: guest.and_then(Guest::listen),
+            aside: talking.floor == Floor::Aside,
+            parties: self.parties(agent),
+            muted: guest.map_or(talking.muted, |guest| guest.muted),
+            recording: talking.recording,
+            answered_ms: self.answered.map(Timestamp::as_millis),
+            held_since_ms: talking.held_since.map(Timestamp::as_millis),
+            ended_ms: None,
+            wrapup_until_ms: None,
+            cause: None,
+            pop,
+            ver: self.ver,
+        })
+    }
+
+    /// For a guest who leaves: who has the call, and how it looks at the end.
+    fn left_view(&self, now: Timestamp, talking: &Talking, cause: &str) -> (Option<AgentName>, CallView) {
+        let pop = self.pop(talking.wait_ms);
+        let view = CallView { leads: false, ..self.handed_view(now, talking, pop, cause) };
+        (talking.agent.clone(), view)
+    }
+
+    /// For an agent who has had the call, and has it no longer.
+    fn handed_view(&self, now: Timestamp, talking: &Talking, pop: Pop, cause: &str) -> CallView {
+        CallView {
+            call_id: self.id,
+            state: CallState::Ended,
+            direction: self.direction,
+            queue: talking.queue.clone(),
+            case_kind: talking.case_kind.clone(),
+            leads: true,
+            listens: None,
+            aside: false,
+            parties: Vec::new(),
+            muted: false,
+            recording: false,
+            answered_ms: talking.since.or(self.answered).map(Timestamp::as_millis),
+            held_since_ms: None,
+            ended_ms: Some(now.as_millis()),
+            wrapup_until_ms: None,
+            cause: Some(cause.to_owned()),
+            pop,
+            ver: self.ver + 1,
+        }
+    }
+}
+
+impl Talking {
+    pub(crate) fn new(now: Timestamp, agent: Option<AgentName>, leg: Leg, queue: Option<QueueName>) -> Self {
+        Self {
+            agent,
+            outside: None,
+            leg,
+            since: Some(now),
+            guests: Vec::new(),
+            guests_ever: 0,
+            floor: Floor::Customer,
+            browser_away: false,
+            heard: BTreeMap::new(),
+            wait_ms: 0,
+            queue,
+            case_kind: None,
+            desk_hold: false,
+            phone_hold: false,
+            held_since: None,
+            hold: Duration::ZERO,
+            muted: false,
+            recording: false,
+            whisper: None,
+        }
     }
 }
 

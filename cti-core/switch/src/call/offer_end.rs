@@ -24,6 +24,10 @@ impl Engine {
 
     /// The offer came to nothing: where it was the last, the call is offered elsewhere. The agent has missed it.
     pub(crate) fn offer_over(&mut self, now: Timestamp, id: CallId, offer: OfferId, how: OfferEnd, cause: &str) {
+        if let Some(guest) = self.calls.get(&id).and_then(|call| call.guest_by_offer(offer)) {
+            self.guest_over(now, id, guest, how, cause);
+            return;
+        }
         let Some(agent) = self.end_offer(now, id, offer, how, cause) else { return };
         self.offers_missed(now, id, &[agent], how);
     }
@@ -34,6 +38,10 @@ impl Engine {
         let misses_max = self.queue_of(call).map_or(1, |queue| queue.decl.misses_max);
         // The caller first: among the free agents those who missed come last for this call.
         self.tell_offers_ended(now, &tenant, id, agents, true);
+        // Whom the call was handed to alone does not take it.
+        if self.calls.get(&id).is_some_and(|call| !call.is_offered()) {
+            self.transfer_refused(now, id, "transfer_refused");
+        }
         // A limit that passes the caller on to another queue does so before these agents look for a caller there.
         self.run_acd(now);
         for agent in agents {
@@ -45,6 +53,10 @@ impl Engine {
     pub(crate) fn offer_without_port(&mut self, now: Timestamp, id: CallId, offer: OfferId) {
         let Some(tenant) = self.calls.get(&id).map(|call| call.tenant.clone()) else { return };
         self.alarm(now, &tenant, "no_media_port", "An agent could not be rung: no RTP port was free.".to_owned());
+        if let Some(guest) = self.calls.get(&id).and_then(|call| call.guest_by_offer(offer)) {
+            self.guest_over(now, id, guest, OfferEnd::Withdrawn, "no_media_port");
+            return;
+        }
         let Some(agent) = self.end_offer(now, id, offer, OfferEnd::Withdrawn, "no_media_port") else { return };
         let rings_still = self.calls.get(&id).is_some_and(|call| call.is_offered());
         if let Some(acd) = self.acd_mut(&tenant).filter(|_| !rings_still) {

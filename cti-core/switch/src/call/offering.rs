@@ -6,7 +6,7 @@ use cti_base::{AgentName, CallId, LegId, OfferId, Timestamp};
 use cti_media::{Codec, Direction, MediaCommand, sdp};
 use cti_sip::{InviteRequest, SessionId, Target};
 
-use super::{Leg, Offer, OfferStep, Records, Shown};
+use super::{Leg, Offer, OfferStep, Records, Shown, Stage};
 use crate::acd::agent::{Agent, Desk, Reach};
 use crate::commands::{answer_on_phone, not_yours};
 use crate::desk::{CallerRecords, Event};
@@ -60,7 +60,8 @@ impl Engine {
             return;
         }
         let shown = call.offers().iter().filter_map(|offer| Some((&offer.agent, offer.shown.as_ref()?.wait_ms)));
-        let painted = shown.chain(call.talking().map(|talking| (&talking.agent, talking.wait_ms)));
+        let talks = call.talking().and_then(|talking| Some((talking.agent.as_ref()?, talking.wait_ms)));
+        let painted = shown.chain(talks);
         let pops: Vec<_> = painted.map(|(agent, wait_ms)| (agent.clone(), Box::new(call.pop(wait_ms)))).collect();
         let tenant = call.tenant.clone();
         for (agent, pop) in pops {
@@ -237,7 +238,7 @@ impl Engine {
         let Some((id, Party::Agent)) = self.sessions.get(&session).copied() else { return };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant.clone();
-        let Some(offer) = call.offers_mut().iter_mut().find(|offer| offer.session() == Some(session)) else { return };
+        let Some(offer) = call.all_offers_mut().find(|offer| offer.session() == Some(session)) else { return };
         let (agent, offer_id) = (offer.agent.clone(), offer.id);
         let (accepted, accept) = (std::mem::take(&mut offer.accepted), offer.accept.take());
         let begins_to_ring = code == 180 && !std::mem::replace(&mut offer.rings, true);
@@ -303,8 +304,17 @@ impl Engine {
             return;
         }
         let Some((id, Party::Agent)) = self.sessions.remove(&session) else { return };
+        if let Some(guest) = self.outside_guest(id, session) {
+            self.guest_session_over(now, id, guest, &code.to_string());
+            return;
+        }
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let Some(offer) = call.offers_mut().iter_mut().find(|offer| offer.session() == Some(session)) else { return };
+        if let Stage::Sent(sent) = &mut call.stage {
+            sent.leg.session = None;
+            self.sent_over(now, id, &code.to_string());
+            return;
+        }
+        let Some(offer) = call.all_offers_mut().find(|offer| offer.session() == Some(session)) else { return };
         let offer_id = offer.id;
         if let Some(leg) = &mut offer.leg {
             leg.session = None;

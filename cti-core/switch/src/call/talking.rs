@@ -1,13 +1,11 @@
 //! The agent's phone answered: the legs are joined, the recording starts.
 
-use std::time::Duration;
-
 use cti_acd::Left;
-use cti_base::{CallId, OfferId, RecordingId, Timestamp};
+use cti_base::{AgentName, CallId, OfferId, RecordingId, Timestamp};
 use cti_media::{MediaCommand, sdp};
 use cti_sip::SessionId;
 
-use super::{Call, Offer, OfferStep, Stage, Talking};
+use super::{Call, Heard, Offer, OfferStep, Stage, Talking, Tune, Who};
 use crate::acd::agent::Task;
 use crate::desk::{AgentState, CallView, Event};
 use crate::effect::{Effect, Measure};
@@ -27,10 +25,19 @@ impl Engine {
             self.endpoint.hangup(now, session, None);
             return;
         };
+        let media = answer.and_then(|answer| sdp::read_answer(answer).ok());
+        if let Some(guest) = self.calls.get(&id).and_then(|call| call.guest_by_session(session)) {
+            self.guest_answered(now, id, guest, media);
+            return;
+        }
+        if matches!(self.calls.get(&id).map(|call| &call.stage), Some(Stage::Sent(_))) {
+            self.sent_answered(now, id, media);
+            return;
+        }
         let offer = self.calls.get(&id).and_then(|call| call.offer_by_session(session)).map(|offer| offer.id);
         let Some(offer) = offer else { return };
-        match answer.map(sdp::read_answer) {
-            Some(Ok(media)) => {
+        match media {
+            Some(media) => {
                 if let Some(leg) = self.leg_mut(id, session) {
                     leg.answered = Some(now);
                     leg.media = Some(media);
@@ -41,7 +48,7 @@ impl Engine {
                     self.connect(now, id, offer);
                 }
             }
-            Some(Err(_)) | None => self.offer_over(now, id, offer, OfferEnd::Failed, "no_media"),
+            None => self.offer_over(now, id, offer, OfferEnd::Failed, "no_media"),
         }
     }
 
@@ -52,14 +59,16 @@ impl Engine {
         self.leave_acd(now, id, Left::Answered { agent });
         let Some(call) = self.calls.get_mut(&id) else { return };
         let tenant = call.tenant.clone();
-        call.answered = Some(now);
+        let is_first = call.answered.is_none();
+        call.answered.get_or_insert(now);
+        call.back = None;
         let wait_ms = call.wait_ms(now);
         let Some(waiting) = call.waiting_mut() else { return };
         let losers: Vec<Offer> = waiting.offers.extract_if(.., |offer| offer.id != winner).collect();
         call.end_ringing(now, Some(SegmentKind::Talk));
         let Some(waiting) = call.waiting_mut() else { return };
         let Some(offer) = waiting.offers.pop() else { return };
-        let queue = waiting.queue.clone();
+        let (queue, entered) = (waiting.queue.clone(), waiting.entered);
         let Some(leg) = offer.leg else { return };
         self.offers.remove(&offer.id);
         let (agent, agent_leg, media) = (offer.agent.clone(), leg.id, leg.media.clone());
@@ -67,24 +76,15 @@ impl Engine {
         call.agent = Some(agent.clone());
         call.stage_since = now;
         call.playing = None;
-        let wait = now.since(call.queued.unwrap_or(now));
+        let wait = now.since(call.queued.filter(|_| is_first).unwrap_or(entered));
         let decl = self.queue_decl(&tenant, queue.as_str()).cloned();
         let wait_ms = offer.shown.map_or(wait_ms, |shown| shown.wait_ms);
         if let Some(call) = self.calls.get_mut(&id) {
-            call.stage = Stage::Talking(Box::new(Talking {
-                agent: agent.clone(),
-                leg,
-                wait_ms,
-                queue: Some(queue.clone()),
-                case_kind: decl.as_ref().and_then(|decl| decl.case.clone()),
-                desk_hold: false,
-                phone_hold: false,
-                held_since: None,
-                hold: Duration::ZERO,
-                muted: false,
-                recording: false,
-                whisper: None,
-            }));
+            let mut talking = Talking::new(now, Some(agent.clone()), leg, Some(queue.clone()));
+            talking.wait_ms = wait_ms;
+            talking.case_kind = decl.as_ref().and_then(|decl| decl.case.clone());
+            talking.heard.insert(customer, Heard { from: Vec::new(), tune: Tune::Other });
+            call.stage = Stage::Talking(Box::new(talking));
         }
         self.timers.cancel_call(id);
         if let Some(agent) = self.agent_mut(&tenant, &agent) {
@@ -113,8 +113,7 @@ impl Engine {
             self.media(id, MediaCommand::Stop { leg: agent_leg });
         }
         if !decl.as_ref().is_some_and(|decl| self.whisper(now, id, decl)) {
-            self.media(id, MediaCommand::Stop { leg: customer });
-            self.media(id, MediaCommand::join(customer, agent_leg));
+            self.arrange(id);
         }
         if decl.is_some_and(|decl| decl.record) {
             self.start_recording(now, id);
@@ -130,20 +129,27 @@ impl Engine {
     }
 
     fn start_recording(&mut self, now: Timestamp, id: CallId) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(known) = call.recording {
+            // One set covers the whole call, whoever has it.
+            let runs = self.recordings.get(&known).is_some_and(|open| !open.stopped);
+            if let Some(talking) = call.talking_mut() {
+                talking.recording = runs;
+            }
+            self.arrange_recording(id);
+            return;
+        }
         let recording = RecordingId::new(now, &mut self.rng);
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let (tenant, customer) = (call.tenant.clone(), call.customer.id);
+        let tenant = call.tenant.clone();
         call.recording = Some(recording);
         let Some(talking) = call.talking_mut() else { return };
         talking.recording = true;
-        let agent = talking.leg.id;
         let open = OpenRecording { tenant: tenant.clone(), call: id, started: now, stopped: false, gaps: Vec::new() };
         self.recordings.insert(recording, open);
         self.fact(Fact::RecordingStarted { tenant: tenant.clone(), call: id, recording });
         self.media(id, MediaCommand::Record { recording, call: id, tenant, started: now });
-        for from in MediaCommand::record_from(recording, vec![customer], vec![agent]) {
-            self.media(id, from);
-        }
+        self.arrange_recording(id);
     }
 
     /// Stops it once. One that has failed is stopped too: its worker does not know.
@@ -163,37 +169,33 @@ impl Engine {
         }
     }
 
-    /// The call as it is, to its agent's desk, one version on.
+    /// The call as it is, to its agent's desk, one version on; to the desks of those who have joined as well.
     pub(crate) fn tell_desk(&mut self, id: CallId, event: fn(Box<CallView>) -> Event) {
+        self.changed();
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.ver += 1;
         let tenant = call.tenant.clone();
-        let Some(agent) = call.talking().map(|talking| talking.agent.clone()) else { return };
-        if let Some(view) = self.call_view(id) {
+        let Some(lead) = call.talking().map(|talking| talking.agent.clone()) else { return };
+        let joined = call.guests().iter().filter(|guest| guest.on().is_some());
+        let joined = joined.filter_map(|guest| match &guest.who {
+            Who::Agent(agent) => Some(agent.clone()),
+            Who::Outside(_) => None,
+        });
+        for agent in joined.collect::<Vec<_>>() {
+            if let Some(view) = self.view_for(id, &agent) {
+                self.desk(&tenant, &agent, Event::CallParties(Box::new(view)));
+            }
+        }
+        if let Some(agent) = lead
+            && let Some(view) = self.view_for(id, &agent)
+        {
             self.desk(&tenant, &agent, event(Box::new(view)));
         }
     }
 
-    /// A talking call as its agent's desk shows it.
-    pub(crate) fn call_view(&self, id: CallId) -> Option<CallView> {
-        let call = self.calls.get(&id)?;
-        let talking = call.talking()?;
-        Some(CallView {
-            call_id: id,
-            state: call.state(),
-            direction: call.direction,
-            queue: talking.queue.clone(),
-            case_kind: talking.case_kind.clone(),
-            muted: talking.muted,
-            recording: talking.recording,
-            answered_ms: call.answered.map(Timestamp::as_millis),
-            held_since_ms: talking.held_since.map(Timestamp::as_millis),
-            ended_ms: None,
-            wrapup_until_ms: None,
-            cause: None,
-            pop: call.pop(talking.wait_ms),
-            ver: call.ver,
-        })
+    /// A talking call as this agent's desk shows it.
+    pub(crate) fn view_for(&self, id: CallId, agent: &AgentName) -> Option<CallView> {
+        self.calls.get(&id)?.view(agent)
     }
 
     /// Whether the call's ring timer or any other of its waiting still runs: for the invariants.
@@ -203,5 +205,8 @@ impl Engine {
 }
 
 const fn of_talking(kind: CallTimer) -> bool {
-    matches!(kind, CallTimer::Whisper | CallTimer::BrowserAway | CallTimer::Stats)
+    matches!(
+        kind,
+        CallTimer::Whisper | CallTimer::BrowserAway | CallTimer::Guest | CallTimer::ShownWait | CallTimer::Stats
+    )
 }

@@ -96,24 +96,29 @@ impl Engine {
         }
     }
 
-    /// `talking.hold` is whole already.
+    /// `talking.hold` is whole already. What is counted is added to the call's own.
     pub(crate) fn count_talk(
         &mut self,
         now: Timestamp,
-        call: &super::Call,
+        call: &mut super::Call,
         talking: &Talking,
         held_since: Option<Timestamp>,
     ) {
-        let served = self.agent(&call.tenant, &talking.agent).and_then(|agent| agent.served.clone());
+        // An outside number's talk is nobody's here.
+        let Some(agent) = talking.agent.clone() else { return };
+        let served = self.agent(&call.tenant, &agent).and_then(|agent| agent.served.clone());
         let (queue, entered_ms) = served.map_or((None, None), |entry| (Some(entry.queue), Some(entry.entered_ms)));
-        let (talk_ms, hold_ms) = talk_and_hold(now, call.answered, talking.hold);
+        let answered = talking.since.or(call.answered);
+        let (talk_ms, hold_ms) = talk_and_hold(now, answered, talking.hold);
+        call.talk_ms += talk_ms;
+        call.hold_ms += hold_ms;
         self.fact(Fact::TalkEnded {
             tenant: call.tenant.clone(),
             call: call.id,
-            agent: talking.agent.clone(),
+            agent,
             queue,
             entered_ms,
-            answered_ms: call.answered.unwrap_or(now).as_millis(),
+            answered_ms: answered.unwrap_or(now).as_millis(),
             talk_ms,
             hold_ms,
             held_since_ms: held_since.map(Timestamp::as_millis),

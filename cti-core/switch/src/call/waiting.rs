@@ -138,6 +138,9 @@ impl Engine {
             return;
         }
         let to = to.cloned();
+        if self.transfer_refused(now, id, cause) {
+            return;
+        }
         if to != Some(Target::Busy) {
             self.take_in(now, id);
         }

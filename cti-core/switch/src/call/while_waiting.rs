@@ -6,6 +6,7 @@ use cti_base::{CallId, Timestamp};
 use cti_media::{Audio, PromptRef};
 use ivr_scripts::announce;
 
+use super::Call;
 use crate::config::{Comfort, KeyAction};
 use crate::engine::Engine;
 use crate::timer::{CallTimer, Timer};
@@ -16,6 +17,13 @@ impl Engine {
     pub(crate) fn welcome(&mut self, now: Timestamp, id: CallId) {
         let Some(call) = self.calls.get(&id).filter(|call| call.is_accepted()) else { return };
         let Some(waiting) = call.waiting() else { return };
+        if call.answered.is_some() {
+            // An agent has handed them on: music, no welcome.
+            self.play_music(id);
+            self.set_announce_timer(now, id);
+            self.set_comfort_timer(now, id);
+            return;
+        }
         let mut prompts = vec!["queue_welcome"];
         if waiting.offers.is_empty() {
             prompts.extend(self.announcement(now, id));
@@ -70,9 +78,13 @@ impl Engine {
     /// The queue's music, until something else plays.
     pub(crate) fn play_music(&mut self, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let name = self.queue_of(call).map_or("default", |queue| queue.decl.music.as_str());
-        let music = Audio::Prompt(PromptRef(format!("music/{name}").into()));
+        let music = Audio::Prompt(PromptRef(format!("music/{}", self.music_of(call)).into()));
         self.play(id, vec![music], true);
+    }
+
+    /// The name of the music that is heard on this call.
+    pub(crate) fn music_of(&self, call: &Call) -> String {
+        self.queue_of(call).map_or("default", |queue| queue.decl.music.as_str()).to_owned()
     }
 
     /// A key during the wait: the caller goes where the queue says, and keeps the place for the next queue.

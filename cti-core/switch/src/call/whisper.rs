@@ -37,16 +37,13 @@ impl Engine {
     /// The agent has heard it: caller and agent hear each other. Nothing where they do already.
     pub(crate) fn join(&mut self, id: CallId) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        let customer = call.customer.id;
         let Some(talking) = call.talking_mut() else { return };
         if talking.whisper.take().is_none() {
             return;
         }
         let agent = talking.leg.id;
         self.timers.cancel(&Timer::Call(id, CallTimer::Whisper));
-        for leg in [agent, customer] {
-            self.media(id, MediaCommand::Stop { leg });
-        }
-        self.media(id, MediaCommand::join(customer, agent));
+        self.media(id, MediaCommand::Stop { leg: agent });
+        self.arrange(id);
     }
 }

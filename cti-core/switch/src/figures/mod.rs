@@ -77,6 +77,8 @@ pub const fn counts(fact: &Fact) -> bool {
         Fact::AgentState { was, .. } => was.is_some(),
         Fact::NodeEntered { .. }
         | Fact::Answered { .. }
+        | Fact::Transferred { .. }
+        | Fact::Supervised { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
         | Fact::CallbackRequested { .. }
@@ -141,6 +143,8 @@ pub fn fold(at: Timestamp, fact: &Fact, sink: &mut impl Sink) {
         }
         Fact::NodeEntered { .. }
         | Fact::Answered { .. }
+        | Fact::Transferred { .. }
+        | Fact::Supervised { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
         | Fact::CallbackRequested { .. }

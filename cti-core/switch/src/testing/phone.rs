@@ -57,6 +57,10 @@ pub enum Seen {
     AskedToTalk {
         session: SessionId,
     },
+    /// Our REFER is taken.
+    Referred {
+        session: SessionId,
+    },
     Registered(Result<u32, u16>),
     /// The answer to a hold or retrieve: which way our side may talk.
     Reanswered {
@@ -152,6 +156,11 @@ impl Phone {
 
     pub fn hangup(&mut self, now: Timestamp, session: SessionId) {
         self.endpoint.hangup(now, session, None);
+    }
+
+    /// Hands the call on, as a phone's transfer button does.
+    pub fn refer(&mut self, now: Timestamp, session: SessionId, uri: &str) {
+        self.endpoint.refer(now, session, uri);
     }
 
     /// Offers anew with this direction, as a phone's hold button does.
@@ -265,6 +274,12 @@ impl Phone {
                 self.endpoint.reject_reoffer(now, session, 488);
                 return;
             }
+            // No phone of these is asked to.
+            Event::Refer { session, refer: _ } => {
+                self.endpoint.answer_refer(now, session, 603);
+                return;
+            }
+            Event::Notify { session, event } if event == "refer" => Seen::Referred { session },
             Event::Notify { .. }
             | Event::InfoDigit { .. }
             | Event::Registered { .. }

@@ -7,6 +7,7 @@ mod callbacks_asked;
 mod callbacks_dialled;
 mod callbacks_storm;
 mod changes;
+mod consult;
 mod counted;
 mod figures;
 mod flow;
@@ -20,8 +21,10 @@ mod ring_all;
 mod ringing;
 mod sticky;
 mod storm;
+mod supervise;
 mod talking;
 mod tenant_file;
+mod transfer;
 mod while_waiting;
 mod whisper;
 

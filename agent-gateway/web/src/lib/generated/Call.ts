@@ -32,7 +32,7 @@ talk_ms: number, hold_ms: number,
  */
 wrapup_ms: number | null, legs: Array<CallLeg>, segments: Array<CallSegment>, recording: CallRecording | null, disposition: string | null, 
 /**
- * By `customer` and `agent`: what came over the leg that was last there.
+ * By `customer`, `agent`, `outside` and `supervisor`: what came over the leg that was last there.
  */
 quality: { [key in string]: LegQuality }, 
 /**

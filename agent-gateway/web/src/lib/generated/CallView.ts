@@ -2,13 +2,31 @@
 import type { CallId } from "./CallId";
 import type { CallState } from "./CallState";
 import type { Direction } from "./Direction";
+import type { Listen } from "./Listen";
+import type { PartyView } from "./PartyView";
 import type { Pop } from "./Pop";
 import type { QueueName } from "./QueueName";
 
 /**
  * A call as its agent's desk shows it, from `call.connected` to the end of wrap-up.
  */
-export type CallView = { call_id: CallId, state: CallState, direction: Direction, queue: QueueName | null, case_kind: string | null, muted: boolean, recording: boolean, answered_ms: number | null, held_since_ms: number | null, ended_ms: number | null, 
+export type CallView = { call_id: CallId, state: CallState, direction: Direction, queue: QueueName | null, case_kind: string | null, 
+/**
+ * Whether it is this desk's own, and not one that was joined.
+ */
+leads: boolean, 
+/**
+ * How this desk's supervisor listens.
+ */
+listens: Listen | null, 
+/**
+ * The agent is with who is consulted.
+ */
+aside: boolean, 
+/**
+ * Everyone on it, the customer first.
+ */
+parties: Array<PartyView>, muted: boolean, recording: boolean, answered_ms: number | null, held_since_ms: number | null, ended_ms: number | null, 
 /**
  * When wrap-up ends by itself; `None` while talking or where it has no end.
  */

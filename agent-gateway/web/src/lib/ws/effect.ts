@@ -34,6 +34,19 @@ export function hadEffect(command: ClientCommand, state: DeskState): boolean {
       return talking(command.d.call_id)?.muted !== false;
     case 'call.unmute':
       return talking(command.d.call_id)?.muted !== true;
+    case 'call.transfer':
+    case 'call.complete':
+      return talking(command.d.call_id)?.leads !== true;
+    case 'call.consult':
+      return talking(command.d.call_id)?.state !== 'talking' && talking(command.d.call_id)?.state !== 'held';
+    case 'call.swap':
+      return call(command.d.call_id)?.ver !== command.expect_ver;
+    case 'call.cancel_consult':
+      return talking(command.d.call_id)?.state !== 'consulting';
+    case 'call.conference':
+      return talking(command.d.call_id)?.state !== 'consulting';
+    case 'call.supervise':
+      return talking(command.d.call_id)?.listens === command.d.mode;
     case 'wrapup.extend':
       // The one that would have its effect twice: it names the version it extends.
       return call(command.d.call_id)?.ver !== command.expect_ver;

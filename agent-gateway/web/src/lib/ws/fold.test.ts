@@ -7,11 +7,11 @@ const agent = (ver: number, state: AgentView['state'] = 'ready'): AgentView => (
   name: '1001', display: '王芳', state, reason: null, since_ms: 0, next: null, browser: false, media: 'ok', ver,
 });
 const call = (id: string, ver: number, state: CallView['state'] = 'talking'): CallView => ({
-  call_id: id, state, direction: 'inbound', queue: 'repair', case_kind: null, muted: false, recording: true,
+  call_id: id, state, direction: 'inbound', queue: 'repair', case_kind: null, leads: true, listens: null, aside: false, parties: [], muted: false, recording: true,
   answered_ms: 1, held_since_ms: null, ended_ms: state === 'ended' ? 2 : null, wrapup_until_ms: null, cause: null, pop: POP, ver,
 });
 const offer = (id: string, callId: string): OfferCreated => ({
-  offer_id: id, call_id: callId, queue: 'repair', case_kind: null, ring_until_ms: 0, auto_answer: false, can_accept: true, pop: POP,
+  offer_id: id, call_id: callId, queue: 'repair', joining: null, case_kind: null, ring_until_ms: 0, auto_answer: false, can_accept: true, pop: POP,
 });
 const frame = (seq: number, body: unknown): EventFrame => ({ seq, ts: seq, ...(body as object) }) as EventFrame;
 

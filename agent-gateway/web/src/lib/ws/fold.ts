@@ -81,6 +81,7 @@ function apply(state: DeskState, frame: EventFrame): DeskState {
     case 'call.held':
     case 'call.muted':
     case 'call.recording':
+    case 'call.parties':
     case 'call.ended':
     case 'wrapup.started':
       return upsert(state, frame.d);
