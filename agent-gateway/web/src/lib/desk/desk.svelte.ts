@@ -1,5 +1,5 @@
 /** The desk as this page shows it: the folded state, the link, and what the agent asked for that is not yet done. */
-import type { CallView, EventFrame, OfferCreated, Pop, WantedState } from '../generated';
+import type { CallView, EventFrame, Listen, OfferCreated, Pop, To, WantedState } from '../generated';
 import { audio } from '../audio/audio.svelte';
 import { clock } from '../clock.svelte';
 import { t } from '../i18n/index.svelte';
@@ -204,6 +204,37 @@ class DeskStore {
     this.hangupArmedMs = 0;
     return this.#do({ t: 'call.hangup', d: { call_id: call.call_id } });
   }
+  transfer(to: To): Promise<boolean> | undefined {
+    return this.#ofCall((call_id) => ({ t: 'call.transfer', d: { call_id, to } }));
+  }
+  consult(to: To): Promise<boolean> | undefined {
+    return this.#ofCall((call_id) => ({ t: 'call.consult', d: { call_id, to } }));
+  }
+  /** With the version: twice would be back again. */
+  swap(): Promise<boolean> | undefined {
+    return this.#ofCall((call_id) => ({ t: 'call.swap', d: { call_id } }), true);
+  }
+  complete(): Promise<boolean> | undefined {
+    return this.#ofCall((call_id) => ({ t: 'call.complete', d: { call_id } }));
+  }
+  cancelConsult(): Promise<boolean> | undefined {
+    return this.#ofCall((call_id) => ({ t: 'call.cancel_consult', d: { call_id } }));
+  }
+  conference(): Promise<boolean> | undefined {
+    return this.#ofCall((call_id) => ({ t: 'call.conference', d: { call_id } }));
+  }
+  /** Rings this supervisor's own phone, or goes over to another way of listening. */
+  supervise(callId: string, mode: Listen): Promise<boolean> {
+    return this.#do({ t: 'call.supervise', d: { call_id: callId, mode } });
+  }
+  endSupervision(callId: string): Promise<boolean> {
+    return this.#do({ t: 'call.hangup', d: { call_id: callId } });
+  }
+  #ofCall(command: (callId: string) => AnyCommand, versioned = false): Promise<boolean> | undefined {
+    const call = this.call;
+    if (!call || call.ended_ms !== null) return;
+    return this.#do(command(call.call_id), versioned ? call.ver : undefined);
+  }
   extendWrapup(callId: string): Promise<boolean> {
     // With the version, so that it is never done twice.
     return this.#do({ t: 'wrapup.extend', d: { call_id: callId } }, this.state.calls.find((c) => c.call_id === callId)?.ver);
@@ -314,7 +345,7 @@ function refusal(error: Refused): string {
     case 'forbidden':
       return t('refused.forbidden');
     case 'busy':
-      return t('refused.busy');
+      return error.message ? t('refused.wrong_state', { detail: error.message }) : t('refused.busy');
     case 'not_supported':
       return t('refused.not_supported');
     case 'bad_frame':
