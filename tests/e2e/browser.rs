@@ -94,6 +94,14 @@ async fn a_supervisor_sees_queues_agents_calls_and_what_goes_wrong() -> Result<(
     tokio::task::block_in_place(|| bench.walk("board.mjs", "admin"))
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_asks_a_colleague_and_leaves_the_caller_to_them() -> Result<()> {
+    let _machine = machine().await;
+    let mut bench = Bench::start(25, Answers::Desk).await?;
+    bench.ring(1)?;
+    tokio::task::block_in_place(|| bench.walk("calls.mjs", "1001"))
+}
+
 /// The agent's voice.
 const AGENT_HZ: u32 = 1_000;
 /// The caller's.
@@ -147,11 +155,12 @@ fn without_tone(lane: &[i16], hz: f64) -> Vec<usize> {
     runs.map(|run| run.len() * 100).filter(|ms| *ms >= 500).collect()
 }
 
-/// A server, the agent 1001 with a telephone or a browser, and callers.
+/// A server, the agent 1001 with a telephone or a browser, a colleague whose telephone answers by itself, and callers.
 struct Bench {
     server: Server,
     web: PathBuf,
     _phone: Option<Phone>,
+    _colleague: Phone,
     caller: Option<Sipp>,
     /// What stands for the browser's microphone.
     capture: Option<PathBuf>,
@@ -173,7 +182,9 @@ impl Bench {
             Answers::Browser => "kind = \"webrtc\"".to_owned(),
         };
         let agent = format!(
-            "[[agent]]\nname = \"1001\"\ndisplay = \"王芳\"\npassword_file = \"password\"\nskills = {{ repair = 5 }}\nqueues = [\"repair\"]\nphone = {{ {phone} }}\nalways_ready = {always_ready}\n"
+            "[[agent]]\nname = \"1001\"\ndisplay = \"王芳\"\npassword_file = \"password\"\nskills = {{ repair = 5 }}\nqueues = [\"repair\"]\nphone = {{ {phone} }}\nalways_ready = {always_ready}\n\
+             [[agent]]\nname = \"1002\"\ndisplay = \"李强\"\nqueues = [\"general\"]\nphone = {{ kind = \"contact\", uri = \"sip:1002@127.0.0.1:{}\" }}\nalways_ready = true\n",
+            ports.free + 1
         );
         // Time to look at wrap-up on a busy machine.
         let tenant = tenant(&agent).replace("wrapup_s = 1", "wrapup_s = 30");
@@ -182,7 +193,8 @@ impl Bench {
             Answers::Desk | Answers::Itself => Some(Phone::start(ports.free, by)?),
             Answers::Browser => None,
         };
-        Ok(Self { server, web, _phone: phone, caller: None, capture: None })
+        let colleague = Phone::start(ports.free + 1, Answers::Itself)?;
+        Ok(Self { server, web, _phone: phone, _colleague: colleague, caller: None, capture: None })
     }
 
     /// So many call, and stay until they are hung up on.

@@ -6,6 +6,7 @@ mod bad_input;
 mod bank;
 mod browser;
 mod callbacks;
+mod calls;
 mod crash;
 mod desk;
 mod full_disk;
