@@ -3,6 +3,7 @@
 mod called;
 mod calling;
 mod lasting;
+mod referring;
 mod reliable;
 mod within;
 

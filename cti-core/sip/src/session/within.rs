@@ -6,13 +6,14 @@ use bytes::Bytes;
 use cti_base::Timestamp;
 use rsip::headers::Header;
 
+use super::referring::refer_of;
 use super::{
     ALLOW, ALLOW_EVENTS, Ending, Hangup, Incoming, MIN_SE_S, Outgoing, Phase, Session, Sessions, Wish, end_cause, timer,
 };
 use crate::reply;
 use crate::stack::{ClientId, SessionTimer, Stack, User};
-use crate::wire::{Builder, Message, NameAddr, Uri};
-use crate::{EndCause, Event, Flow, Party, Refer, SessionId};
+use crate::wire::{Builder, Message};
+use crate::{EndCause, Event, Flow, SessionId};
 
 /// Times that a re-INVITE that met another (491) or was challenged is tried again.
 const REOFFER_TRIES_MAX: u8 = 4;
@@ -325,36 +326,6 @@ impl Sessions {
         }
     }
 
-    pub fn answer_refer(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, code: u16) {
-        let Some(session) = self.all.get_mut(&id) else { return };
-        let Some(Incoming { request, flow, server, sent: _ }) = session.refer.take() else { return };
-        let mut out = reply::start(stack, &request, flow, code, None);
-        if code == 202 {
-            out.line("Contact", &stack.contact(&flow, ""));
-        }
-        stack.respond(now, server, code, out.end());
-        if code == 202 && session.phase == Phase::Talking {
-            session.send_within(stack, now, rsip::Method::Notify, User::Nobody, |stack, flow, mut out| {
-                out.line("Contact", &stack.contact(flow, ""))
-                    .line("Event", "refer")
-                    .line("Subscription-State", "terminated;reason=noresource")
-                    .line("User-Agent", &stack.config.user_agent);
-                out.body("message/sipfrag;version=2.0", b"SIP/2.0 200 OK\r\n")
-            });
-        }
-    }
-
-    pub fn refer(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, uri: &str) {
-        let talking = |session: &&mut Session| session.phase == Phase::Talking;
-        let Some(session) = self.all.get_mut(&id).filter(talking) else { return };
-        session.send_within(stack, now, rsip::Method::Refer, User::Nobody, |stack, flow, mut out| {
-            out.line("Contact", &stack.contact(flow, ""))
-                .line("Refer-To", &format!("<{uri}>"))
-                .line("User-Agent", &stack.config.user_agent);
-            out.end()
-        });
-    }
-
     fn bye(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, q850: Option<u8>) {
         let Some(session) = self.all.get_mut(&id) else { return };
         match session.phase {
@@ -480,17 +451,6 @@ fn digit_of(request: &Message) -> Info {
         Some(digit) if "0123456789*#ABCD".contains(digit) => Info::Digit(digit),
         _ => Info::Malformed,
     }
-}
-
-/// Whom a REFER names; exactly one Refer-To (RFC 3515 2.4.2).
-fn refer_of(request: &Message) -> Option<Refer> {
-    let address = NameAddr::parse(request.other("Refer-To")?)?;
-    let uri = Uri::parse(&address.uri_text).ok()?;
-    let named = uri.headers.split('&').filter_map(|header| header.split('=').next());
-    let replaces = named.clone().any(|name| name.eq_ignore_ascii_case("Replaces"));
-    let by_invite = uri.param("method").is_none_or(|method| method.eq_ignore_ascii_case("INVITE"));
-    let user = cti_base::Pii::new(uri.user());
-    by_invite.then(|| Refer { target: Party { display: None, user, host: uri.host }, replaces })
 }
 
 /// The event of a NOTIFY, where it is one of ours.

@@ -146,11 +146,8 @@ impl Engine {
     /// The agent leaves; the customer goes on.
     pub(super) fn hand_on(&mut self, now: Timestamp, id: CallId, onward: Onward, cause: &str) {
         let leg = match &onward {
-            Onward::Number(way) => match self.dial_out(now, id, way) {
-                Ok(leg) => Some(leg),
-                // Between the check and here nothing happens; to the queue they came from, if something does.
-                Err(_) => None,
-            },
+            // Between the check and here nothing happens; to the queue they came from, if something does.
+            Onward::Number(way) => self.dial_out(now, id, way).ok(),
             Onward::Queue(_) | Onward::Agent(_) | Onward::Ivr { .. } => None,
         };
         let Some(mut call) = self.calls.remove(&id) else { return };
