@@ -122,7 +122,8 @@ fn read(text: &[u8]) -> Result<Session, SdpError> {
     Ok(session)
 }
 
-/// The audio line we take: the first that is on, else the first that is switched off.
+/// The audio line we take: the first that is on and, where it is SRTP's, has a key we can take; else the first that is on;
+/// else the first.
 fn choose(session: &Session) -> Result<usize, SdpError> {
     let fits = |line: &&Media| {
         line.media.eq_ignore_ascii_case("audio")
@@ -130,8 +131,11 @@ fn choose(session: &Session) -> Result<usize, SdpError> {
                 .iter()
                 .any(|proto| line.proto.eq_ignore_ascii_case(proto))
     };
-    let on = session.medias.iter().position(|line| fits(&line) && line.port != 0);
-    on.or_else(|| session.medias.iter().position(|line| fits(&line))).ok_or(SdpError::NoAudio)
+    let first = |wanted: &dyn Fn(&Media) -> bool| session.medias.iter().position(|line| fits(&line) && wanted(line));
+    first(&|line| line.port != 0 && (!is_secure(line) || crypto(line).is_some()))
+        .or_else(|| first(&|line| line.port != 0))
+        .or_else(|| first(&|_| true))
+        .ok_or(SdpError::NoAudio)
 }
 
 /// Whether the stream that we would take of this offer is SRTP's: its answer needs a key of ours.

@@ -148,7 +148,7 @@ fn what_can_not_be_taken_is_told_apart() {
         let error = answer(text.as_bytes(), &local(), Direction::SendRecv).expect_err(text);
         assert!(error.to_string().contains(expect), "{text}: {error}");
     };
-    check(&sdp(C, "m=audio 5000 RTP/SAVP 0"), "no audio stream over RTP/AVP");
+    check(&sdp(C, "m=audio 5000 RTP/SAVP 0"), "no common way of SRTP's keys");
     check(&sdp(C, "m=audio 5000 UDP/TLS/RTP/SAVPF 0"), "no audio stream over RTP/AVP");
     check(&sdp(C, "m=video 5000 RTP/AVP 96"), "no audio stream");
     check(&sdp(C, ""), "no audio stream");

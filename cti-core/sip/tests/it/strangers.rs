@@ -88,7 +88,7 @@ fn requests_that_can_not_be_served_get_their_status_and_are_counted() {
     check(plain("CANCEL"), 481, "", Some(RejectReason::NoDialog));
     check(plain("INVITE").replace(": 70", ": 0"), 483, "", Some(RejectReason::TooManyHops));
     let required = request("INVITE", "b", TO, 1, "Require: 100rel\r\nRequire: timer, x\r\n");
-    check(required, 420, "\r\nUnsupported: 100rel, timer, x\r\n", Some(RejectReason::UnsupportedExtension));
+    check(required, 420, "\r\nUnsupported: x\r\n", Some(RejectReason::UnsupportedExtension));
     check(plain("INVITE").replace("sip:4001@10.0.0.1 SIP", "im:a SIP"), 416, "", Some(RejectReason::UnsupportedScheme));
     check(plain("INVITE").replace("sip:4001@10.0.0.1 SIP", "sip:a b SIP"), 400, "", Some(RejectReason::Malformed));
     check(plain("INVITE").replace("CSeq: 1", "CSeq: x"), 400, "", Some(RejectReason::Malformed));
@@ -296,7 +296,8 @@ fn requests_within_the_dialog_are_answered_by_what_they_ask() {
     net.ends[0].1.accept_reoffer(now, session, Bytes::from_static(b"v=0 yes"));
     assert!(answers(&mut net)[0].ends_with("v=0 yes"));
     net.run_for(Duration::from_secs(10));
-    assert!(answers(&mut net).is_empty(), "the 200 of an UPDATE waits for no ACK");
+    let sent = answers(&mut net);
+    assert!(sent.iter().all(|text| text.starts_with("NOTIFY ")), "the 200 of an UPDATE waits for no ACK: {sent:?}");
     // A number that was overtaken (RFC 3261 12.2.2).
     net.inject(0, peer(), &request("INFO", "old", &to, 5, ""));
     assert_eq!(code(&answers(&mut net)[0]), 500);
