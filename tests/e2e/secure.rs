@@ -46,7 +46,9 @@ async fn a_caller_of_srtp_is_heard_and_hears_before_and_after_a_crash() -> Resul
     let gaps = gaps_of(&call["recording"])?;
     heard_but_for(&recording, [f64::from(CALLER_HZ), f64::from(AGENT_HZ)], &gaps, 400)?;
     // What the caller's telephone kept of it.
-    let heard = crate::sound::mono(&std::fs::read(server.path("baresip/heard.wav"))?)?;
+    let kept = std::fs::read_dir(server.path("baresip"))?.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+    let heard = kept.iter().find(|file| file.to_string_lossy().ends_with("-dec.wav"));
+    let heard = crate::sound::mono(&std::fs::read(heard.with_context(|| format!("what was heard: {kept:?}"))?)?)?;
     let with_tone = heard.chunks_exact(800).filter(|window| crate::sound::share(window, f64::from(AGENT_HZ)) > 0.5);
     ensure!(with_tone.count() >= 60, "the agent is heard for 6 of 8 seconds");
     Ok(())
