@@ -59,13 +59,26 @@ async fn waiting_callers_are_answered_in_their_order() -> Result<()> {
     Ok(())
 }
 
-/// What reaches the caller's ear, sample for sample: welcome, place in the queue, then music.
+/// What reaches the caller's ear, sample for sample: welcome, place in the queue, then music. A machine that is busy with others
+/// may tear the sound of one call; it does not tear that of three.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_caller_hears_the_announcement_and_then_music() -> Result<()> {
+    const CALLS: usize = 3;
     let _machine = machine().await;
     let ports = Ports::block(11);
     let server = Server::start(ports, &tenant(""), &[("main.toml", MENU)]).await?;
-    let to = format!("sip:4001001001@127.0.0.1:{}", ports.sip);
+    let mut torn = Vec::new();
+    while torn.len() < CALLS {
+        match hears_its_way(&server) {
+            Ok(()) => return Ok(()),
+            Err(error) => torn.push(error),
+        }
+    }
+    anyhow::bail!("{torn:?}")
+}
+
+fn hears_its_way(server: &Server) -> Result<()> {
+    let to = format!("sip:4001001001@127.0.0.1:{}", server.ports.sip);
     let calling = ["phone", "--call", &to, "--from", "13800138000", "--hangup-after", "16", "--calls", "1"];
     tokio::task::block_in_place(|| server.run(&[&calling[..], &["--save", "heard.wav"]].concat()))?;
     let heard = mono(&std::fs::read(server.path("heard.wav"))?)?;
