@@ -95,6 +95,14 @@ async fn a_supervisor_sees_queues_agents_calls_and_what_goes_wrong() -> Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_runs_the_centre_sees_its_callbacks_and_its_figures() -> Result<()> {
+    let _machine = machine().await;
+    let mut bench = Bench::start(26, Answers::Itself).await?;
+    bench.ring(2)?;
+    tokio::task::block_in_place(|| bench.walk("reports.mjs", "admin"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_asks_a_colleague_and_leaves_the_caller_to_them() -> Result<()> {
     let _machine = machine().await;
     let mut bench = Bench::start(25, Answers::Desk).await?;
@@ -188,6 +196,7 @@ impl Bench {
         );
         // Time to look at wrap-up on a busy machine.
         let tenant = tenant(&agent).replace("wrapup_s = 1", "wrapup_s = 30");
+        let tenant = tenant.replacen("[tenant]\n", "[tenant]\noutbound = { prefixes = [\"+86\"] }\n", 1);
         let server = Server::start(ports, &tenant, &[("main.toml", MENU), ("password", PASSWORD)]).await?;
         let phone = match by {
             Answers::Desk | Answers::Itself => Some(Phone::start(ports.free, by)?),

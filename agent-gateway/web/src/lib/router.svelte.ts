@@ -1,10 +1,11 @@
-/** Four routes and a query; the address is the state. */
-export type Route = 'sign-in' | 'desk' | 'history' | 'board';
+/** Six routes and a query; the address is the state. */
+export type Route = 'sign-in' | 'desk' | 'history' | 'board' | 'callbacks' | 'reports';
+
+/** Every route but the desk stands in the address by its own name. */
+const NAMED = ['sign-in', 'history', 'board', 'callbacks', 'reports'] as const satisfies readonly Route[];
 
 function parse(path: string): Route {
-  if (path.startsWith('/history')) return 'history';
-  if (path.startsWith('/board')) return 'board';
-  return path.startsWith('/sign-in') ? 'sign-in' : 'desk';
+  return NAMED.find((name) => path === `/${name}` || path.startsWith(`/${name}/`)) ?? 'desk';
 }
 
 class Router {
