@@ -83,7 +83,10 @@ impl Phone {
         let path = if call == 1 { name.into_owned() } else { name.replace(".wav", &format!("-{call}.wav")) };
         let until = Instant::now() + Duration::from_secs(10);
         loop {
-            if let Ok(samples) = std::fs::read(&path).map_err(anyhow::Error::from).and_then(|bytes| mono(&bytes)) {
+            // Empty while it is being written.
+            if let Ok(samples) = std::fs::read(&path).map_err(anyhow::Error::from).and_then(|bytes| mono(&bytes))
+                && !samples.is_empty()
+            {
                 return Ok(samples);
             }
             ensure!(Instant::now() < until, "{path} is not written");
@@ -281,9 +284,14 @@ async fn a_call_is_handed_to_another_queue_and_back() -> Result<()> {
     let back = talk().await;
     does(&mut one, "call.hangup", call.clone()).await?;
     let heard = caller.heard(1).await?;
-    for (stage, expect) in [(before, FIRST), (there, SECOND), (back, FIRST)] {
-        let tones = tones(&heard, from, stage);
-        ensure!(tones == [expect], "the caller heard {tones:?}, not {expect}");
+    for (what, stage, expect) in [("before", before, FIRST), ("there", there, SECOND), ("back", back, FIRST)] {
+        let (tones, share) = (tones(&heard, from, stage), share_of(&heard, from, stage, expect));
+        let (begun, over) = (stage.0 - from, stage.1 - from);
+        ensure!(
+            tones == [expect],
+            "{what}, from {begun:?} to {over:?} of {} ms, the caller heard {tones:?}; {expect} is {share} of it",
+            heard.len() / 8
+        );
     }
     let row = the_call(&server, Duration::from_secs(5)).await?;
     ensure!(call["call_id"] == row["id"] && row["outcome"] == "answered", "the caller keeps the call: {row:#}");
