@@ -1,6 +1,6 @@
 //! Who should have been offered whom: no caller waits while an agent who may have them is free, and nobody is passed over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, OfferId, TenantId, Timestamp};
@@ -20,7 +20,7 @@ mod wishes;
 pub use callbacks::Told;
 
 use callbacks::Callbacks;
-use choice::{Way, asks_records, preferred, queue_of, standing, way};
+use choice::{Way, asks_records, preferred, queue_of, standing, step_begins, way};
 use lengths::{Lengths, Stretch};
 use order::{Rank, rank};
 
@@ -90,6 +90,10 @@ pub struct Fairness {
     pub drained: bool,
     /// Callers who were passed over unless they are reserved for someone themselves: until when that must show.
     passed: BTreeMap<CallId, (Timestamp, String)>,
+    /// Who declared a file while no program was there to take it.
+    undelivered: Option<BTreeSet<TenantId>>,
+    /// From the last moment of the program before to the first of this one.
+    down: Option<(Timestamp, Timestamp)>,
 }
 
 impl Fairness {
@@ -98,11 +102,21 @@ impl Fairness {
         self.free.clear();
         self.passed.clear();
         self.idle.clear();
+        self.undelivered.get_or_insert_default();
     }
 
-    /// A tenant's file as it is from here on.
+    /// Another takes up, at `now`, from what the one before left at `alive`.
+    pub fn taken_up(&mut self, alive: Timestamp, now: Timestamp) {
+        self.undelivered = None;
+        self.down = Some((alive, now));
+    }
+
+    /// A tenant's file as it is from here on. Of those that come while no program is there only the last is ever in force.
     pub fn declare(&mut self, now: Timestamp, id: TenantId, tenant: std::sync::Arc<Tenant>) {
         let (recent, at) = self.recent.entry(id.clone()).or_default();
+        if self.undelivered.as_mut().is_some_and(|tenants| !tenants.insert(id.clone())) {
+            recent.pop();
+        }
         recent.push(tenant.clone());
         let many = recent.len();
         recent.drain(..many.saturating_sub(RECENT));
@@ -278,13 +292,11 @@ impl Fairness {
         agent: &Agent,
         Reservation { at, waiting, others, .. }: &Reservation,
     ) -> Result<(), String> {
-        let at = *at;
-        let way = self.way(at, ledger, call, &agent.1);
-        if way.is_none() {
+        let Some((at, way)) = self.decided(*at, ledger, call, &agent.1) else {
             return Err(format!("{} may not have {call}, and is offered them", agent.1));
-        }
+        };
         self.check_choice(at, ledger, call, agent, others)?;
-        let is_lent = way == Some(Way::Lent);
+        let is_lent = way == Way::Lent;
         let own = waiting.iter().find(|(other, _)| *other == call);
         let own = own.map_or_else(|| self.ranks(at, ledger, call), |(_, ranks)| ranks.clone());
         for (earlier, ranks) in waiting {
@@ -355,6 +367,16 @@ impl Fairness {
     fn way(&self, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<Way> {
         let (recent, _) = self.recent.get(&ledger.calls[&call].tenant)?;
         recent.iter().filter_map(|tenant| way(tenant, at, ledger, call, agent)).min()
+    }
+
+    /// When the agent was chosen, and how they may have come to the caller: at that moment; or, by a program that has just
+    /// taken up, when a step began while nobody was there, for what fell due by then is decided as of its own time.
+    fn decided(&self, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<(Timestamp, Way)> {
+        let (alive, _) = self.down.filter(|(_, since)| *since == at).unwrap_or((at, at));
+        let (recent, _) = self.recent.get(&ledger.calls[&call].tenant)?;
+        let began = recent.iter().flat_map(|tenant| step_begins(tenant, ledger, call));
+        let began = began.filter(|begin| alive <= *begin && *begin < at);
+        std::iter::once(at).chain(began).find_map(|at| Some((at, self.way(at, ledger, call, agent)?)))
     }
 
     /// No other agent who was free all the while came before by the queue's strategy, where that is a matter of the file.

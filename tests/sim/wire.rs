@@ -76,7 +76,7 @@ impl Wire {
             format!("Content-Length {length} of {}: {}", message.body.len(), text())
         })?;
         ensure(length == 0 || message.header("Content-Type").is_some(), || format!("a body of no type: {}", text()))?;
-        let (number, method) = need("CSeq")?.split_once(' ').ok_or_else(|| format!("no CSeq: {}", text()))?;
+        let (number, method) = need("CSeq")?.split_once([' ', '\t']).ok_or_else(|| format!("no CSeq: {}", text()))?;
         let number: u32 = number.parse().map_err(|_| format!("no CSeq: {}", text()))?;
         if let Some(status) = message.start.strip_prefix("SIP/2.0 ") {
             let code: u16 = status.get(..3).and_then(|code| code.parse().ok()).ok_or_else(&text)?;

@@ -48,6 +48,13 @@ fn steps<'a>(queue: &'a QueueDecl, at: Timestamp, ledger: &Ledger, call: CallId)
     queue.relax.iter().filter(in_force).collect()
 }
 
+/// When the steps of the caller's queue begin for them.
+pub fn step_begins(tenant: &Tenant, ledger: &Ledger, call: CallId) -> Vec<Timestamp> {
+    let entered = ledger.calls[&call].entered;
+    let relax = queue_of(tenant, ledger, call).map_or(&[][..], |queue| &queue.relax);
+    relax.iter().map(|step| entered + Duration::from_secs(u64::from(step.after_s))).collect()
+}
+
 pub fn way(tenant: &Tenant, at: Timestamp, ledger: &Ledger, call: CallId, agent: &AgentName) -> Option<Way> {
     let queue = queue_of(tenant, ledger, call)?;
     let decl = tenant.doc.agent.iter().find(|a| a.name == *agent)?;

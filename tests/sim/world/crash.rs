@@ -149,6 +149,7 @@ impl World {
                 reach.desk = Some(Desk::Gone(self.now));
             }
         }
+        self.fairness.taken_up(self.last_alive, self.now);
         self.input(Input::Restarted)?;
         for tenant in self.fairness.tenants.values().cloned().collect::<Vec<_>>() {
             if !self.node.engine().is_some_and(|engine| engine.is_declared(&tenant)) {

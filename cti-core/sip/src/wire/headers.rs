@@ -111,7 +111,7 @@ impl Via {
             return None;
         }
         let rest = rest.trim_start();
-        let (transport, rest) = rest.split_once(char::is_whitespace)?;
+        let (transport, rest) = rest.split_once(WHITE)?;
         if transport.is_empty() || !transport.bytes().all(super::method::is_token) {
             return None;
         }
@@ -148,14 +148,17 @@ pub struct CSeq {
 
 impl CSeq {
     pub fn parse(value: &str) -> Option<Self> {
-        let (number, method) = value.trim().split_once(char::is_whitespace)?;
+        let (number, method) = value.trim_ascii().split_once(WHITE)?;
         // RFC 3261 8.1.1.5: less than 2^31.
         let number = number.parse::<u32>().ok().filter(|number| *number <= CSEQ_MAX)?;
-        Some(Self { number, method: Method::parse(method.trim())? })
+        Some(Self { number, method: Method::parse(method.trim_ascii())? })
     }
 }
 
 pub const CSEQ_MAX: u32 = (1 << 31) - 1;
+
+/// RFC 3261 25.1, WSP: what else is white in Unicode separates nothing.
+const WHITE: [char; 2] = [' ', '\t'];
 
 #[cfg(test)]
 mod tests {
@@ -221,5 +224,7 @@ mod tests {
         check("36893488147419103232 REGISTER", None);
         check("-1 BYE", None);
         check("1", None);
+        check(" 1 \tBYE\t", Some(1));
+        check("1\u{a0}BYE", None);
     }
 }

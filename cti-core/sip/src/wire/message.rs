@@ -222,7 +222,7 @@ impl Found {
             Header::From(_) => once(&mut self.from, NameAddr::parse(value), "Malformed Or Repeated From")?,
             Header::To(_) => once(&mut self.to, NameAddr::parse(value), "Malformed Or Repeated To")?,
             Header::CallId(_) => {
-                let id = value.trim();
+                let id = value.trim_ascii();
                 let good =
                     !id.is_empty() && id.len() <= limits::TOKEN_LEN_MAX && id.bytes().all(|b| b.is_ascii_graphic());
                 once(&mut self.call_id, good.then(|| id.to_owned()), "Malformed Or Repeated Call-ID")?;
@@ -236,7 +236,7 @@ impl Found {
                 }
             }
             Header::MaxForwards(_) => {
-                let digits = value.trim();
+                let digits = value.trim_ascii();
                 let good = digits.parse::<u32>().is_ok_and(|hops| hops <= MAX_FORWARDS_MAX);
                 if self.max_forwards || !good {
                     return Err("Malformed Or Repeated Max-Forwards");
@@ -263,7 +263,7 @@ fn once<T>(slot: &mut Option<T>, value: Option<T>, fault: &'static str) -> Resul
 }
 
 pub fn content_length_of(value: &str) -> Option<usize> {
-    let value = value.trim();
+    let value = value.trim_ascii();
     (!value.is_empty() && value.bytes().all(|b| b.is_ascii_digit())).then(|| value.parse().ok()).flatten()
 }
 

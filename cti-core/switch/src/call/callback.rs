@@ -26,6 +26,8 @@ enum NotNow {
     Before(Timestamp),
     /// It can not be dialled at all; the cause.
     Never(&'static str),
+    /// It was dialled as often as the tenant's file now allows.
+    Spent,
 }
 
 /// How an attempt begins.
@@ -129,6 +131,7 @@ impl Engine {
     pub(crate) fn begin_attempt(&mut self, now: Timestamp, call: CallId, agents: &[AgentName]) -> bool {
         let Some(pending) = self.callbacks.of_call(call) else { return false };
         let (id, tenant) = (pending.view.id, pending.view.tenant.clone());
+        let last_cause = pending.view.last_cause.clone().unwrap_or_default();
         let way = self.find_way(now, pending);
         let port = way.and_then(|way| {
             let port = self.ports.take(now).ok_or(NotNow::Before(now + CALLBACK_AGAIN))?;
@@ -148,6 +151,9 @@ impl Engine {
             Err(NotNow::Never(cause)) => {
                 self.end_callback(now, id, CallbackState::Failed, cause);
             }
+            Err(NotNow::Spent) => {
+                self.end_callback(now, id, CallbackState::Failed, &last_cause);
+            }
         }
         for agent in agents {
             self.reindex(now, &tenant, agent);
@@ -162,6 +168,9 @@ impl Engine {
         let state = self.tenants.get(tenant).ok_or_else(again)?;
         let doc = &state.tenant.doc;
         let decl = &state.queues.get(queue).ok_or_else(again)?.decl.callback;
+        if pending.view.attempts >= decl.attempts {
+            return Err(NotNow::Spent);
+        }
         let rules = &doc.tenant.outbound;
         let number = outbound::permit(rules, state.tenant.country, number.expose());
         let number = number.map_err(|_| NotNow::Never("not_allowed"))?;

@@ -177,6 +177,26 @@ fn a_busy_customer_is_tried_again_from_the_same_place_and_costs_the_agent_nothin
 }
 
 #[test]
+fn one_that_was_dialled_as_often_as_the_file_now_allows_is_not_dialled_again() {
+    let busy = Plan::Refuse { code: 486, after: MS * 200 };
+    let mut file = callback_file(1);
+    let mut world = world_of(&file, talks(50), busy);
+    schedule(&mut world, "13800138000", None, S);
+    go_ready(&mut world, "1001");
+    world.run_for(S * 10);
+    assert_eq!(told(&world).pop().map(|waiting| waiting.attempts), Some(1));
+    file["queue"][0]["callback"]["attempts"] = json!(1);
+    world.declare(tenant_from(&file.to_string()));
+    world.run_for(S * 70);
+    assert_eq!(invites(&mut world, customers()), 1);
+    let failed = told(&world).pop().expect("told");
+    assert_eq!((failed.state, failed.attempts, failed.last_cause.as_deref()), (CallbackState::Failed, 1, Some("486")));
+    assert_eq!(outbound(&world).cause, "486");
+    assert_eq!(state_of(&world, "1001"), AgentState::Ready);
+    assert_clean(&mut world);
+}
+
+#[test]
 fn an_agent_is_kept_no_longer_than_the_customers_phone_may_ring() {
     let mut world = world_of(&callback_file(1), talks(50), Plan::Ring);
     schedule(&mut world, "13800138000", None, S * 10);
