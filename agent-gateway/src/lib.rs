@@ -84,6 +84,9 @@ impl App {
         if who.role == Role::Agent {
             live.calls.retain(|call| call.agent.as_ref().is_some_and(|agent| agent.as_str() == who.user));
         }
+        if matches!(who.role, Role::Agent | Role::Qa) {
+            live.trunks.clear();
+        }
         live.alarms.extend(self.records_alarm());
         Some(live)
     }

@@ -19,7 +19,7 @@ use std::{fs, io};
 
 use cti_base::{CallId, LegId, RecordingId, Rng, TenantId};
 use cti_media::rtp::{self, HEADER_LEN};
-use cti_media::{Codec, Direction, LegMedia, MediaCommand, MediaEvent};
+use cti_media::{Codec, Direction, Law, LegMedia, MediaCommand, MediaEvent};
 use recordings::{Recorder, StoreConfig};
 use zongji::clock;
 use zongji::media_worker::{MediaConfig, MediaWorkers, PromptLibrary};
@@ -141,7 +141,7 @@ impl Phone {
         let socket = UdpSocket::bind((LOOPBACK, 0))?;
         socket.set_nonblocking(true)?;
         let to = SocketAddr::new(LOOPBACK, leg_port);
-        Ok(Self { socket, to, packet: [Codec::Pcma.silence(); HEADER_LEN + 160], received: 0 })
+        Ok(Self { socket, to, packet: [Law::Pcma.silence(); HEADER_LEN + 160], received: 0 })
     }
 
     fn media(&self) -> io::Result<LegMedia> {

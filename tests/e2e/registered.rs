@@ -45,7 +45,7 @@ impl Baresip {
         std::fs::write(
             home.join("config"),
             format!(
-                "poll_method epoll\nsip_listen 127.0.0.1:{port}\nmodule_path {modules}\nmodule g711.so\nmodule aufile.so\nmodule srtp.so\nmodule sndfile.so\nmodule_app account.so\nmodule_app menu.so\n\
+                "poll_method epoll\nsip_listen 127.0.0.1:{port}\nmodule_path {modules}\nmodule g711.so\nmodule g722.so\nmodule opus.so\nmodule aufile.so\nmodule srtp.so\nmodule sndfile.so\nmodule_app account.so\nmodule_app menu.so\n\
                  audio_source aufile,{home}/tone.wav\nsnd_path {home}\n\
                  ausrc_srate 8000\nauplay_srate 8000\nausrc_channels 1\nauplay_channels 1\nrtp_ports {}-{}\nsip_cafile {home}/../cert.pem\n",
                 port + 2_000,

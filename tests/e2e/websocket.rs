@@ -94,7 +94,7 @@ impl Phone {
                 got = self.rtp.recv(&mut buffer) => {
                     let packet = &buffer[..got?];
                     ensure!(packet.len() > 12, "{} bytes of RTP", packet.len());
-                    let linear = cti_media::Codec::Pcma.linear();
+                    let linear = cti_media::Law::Pcma.linear();
                     self.heard.extend(packet[12..].iter().map(|byte| linear[usize::from(*byte)]));
                 }
                 () = tokio::time::sleep(Duration::from_millis(50)) => {

@@ -80,6 +80,7 @@ impl Floor {
                 })?;
                 known.media = Some(media.clone());
             }
+            MediaCommand::Press { .. } => {}
             MediaCommand::Mute { leg, muted } => {
                 if let Some(leg) = self.legs.get_mut(leg) {
                     leg.muted = *muted;
@@ -261,6 +262,7 @@ impl Workers {
             | MediaCommand::Room { .. }
             | MediaCommand::Stop { .. }
             | MediaCommand::Mute { .. }
+            | MediaCommand::Press { .. }
             | MediaCommand::Record { .. }
             | MediaCommand::RecordFrom { .. } => Vec::new(),
         };
@@ -292,6 +294,7 @@ impl Workers {
             | MediaCommand::Connect { .. }
             | MediaCommand::Stop { .. }
             | MediaCommand::Mute { .. }
+            | MediaCommand::Press { .. }
             | MediaCommand::Record { .. }
             | MediaCommand::RecordFrom { .. }
             | MediaCommand::RecordStop { .. }

@@ -180,7 +180,13 @@ impl Ua {
 
     fn local(&mut self) -> sdp::Local {
         self.rtp_port = if self.rtp_port >= 60_000 { 40_000 } else { self.rtp_port + 2 };
-        sdp::Local { rtp: SocketAddr::new(self.address.ip(), self.rtp_port), session_id: 1, version: 1, srtp: None }
+        sdp::Local {
+            rtp: SocketAddr::new(self.address.ip(), self.rtp_port),
+            session_id: 1,
+            version: 1,
+            srtp: None,
+            wideband: false,
+        }
     }
 }
 

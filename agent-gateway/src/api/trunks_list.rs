@@ -23,5 +23,9 @@ pub const ENDPOINT: Endpoint = Endpoint {
 };
 
 pub async fn handler(State(app): State<Arc<App>>, who: SignedIn) -> Result<Json<Listing<TrunkDecl>>, Problem> {
-    Ok(whole(doc(&app.store, &who.tenant).await?.map(|doc| doc.trunk).unwrap_or_default()))
+    let mut trunks = doc(&app.store, &who.tenant).await?.map(|doc| doc.trunk).unwrap_or_default();
+    for register in trunks.iter_mut().filter_map(|trunk| trunk.register.as_mut()) {
+        register.secret = None;
+    }
+    Ok(whole(trunks))
 }

@@ -376,6 +376,7 @@ fn refused(desk: &Desk, socket: SocketId, expect_ver: Option<u32>, command: &des
         | desk::Command::Retrieve { call_id }
         | desk::Command::Mute { call_id }
         | desk::Command::Unmute { call_id }
+        | desk::Command::Dtmf { call_id, .. }
         | desk::Command::Transfer { call_id, .. }
         | desk::Command::Consult { call_id, .. }
         | desk::Command::Swap { call_id }

@@ -137,7 +137,7 @@ pub struct FrameError {
 }
 
 /// The switch's commands by name: `cti_switch::desk::Command`.
-const DESK: [&str; 17] = [
+const DESK: [&str; 18] = [
     "agent.set_state",
     "offer.accept",
     "offer.reject",
@@ -146,6 +146,7 @@ const DESK: [&str; 17] = [
     "call.retrieve",
     "call.mute",
     "call.unmute",
+    "call.dtmf",
     "call.transfer",
     "call.consult",
     "call.swap",
@@ -158,7 +159,7 @@ const DESK: [&str; 17] = [
 ];
 const GATEWAY: [&str; 5] = ["draft.save", "media.offer", "session.take_control", "sub", "unsub"];
 /// In the protocol, but this server does not carry them out: `not_supported`.
-const NOT_SUPPORTED: [&str; 4] = ["call.dtmf", "call.dial", "recording.pause", "recording.resume"];
+const NOT_SUPPORTED: [&str; 3] = ["call.dial", "recording.pause", "recording.resume"];
 
 /// Reads one text frame of a client.
 pub fn parse(text: &str) -> Result<ClientMessage, FrameError> {

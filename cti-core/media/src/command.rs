@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::srtp::SrtpKeys;
 
-/// A narrow-band codec that every leg speaks. 8,000 samples a second, one byte a sample.
+/// What a leg's voice is coded in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Codec {
@@ -14,23 +14,68 @@ pub enum Codec {
     Pcmu,
     /// G.711 A-law, payload type 8 (RFC 3551).
     Pcma,
+    /// G.722 at 64 kbit/s, payload type 9, whose RTP clock is 8,000 Hz by an old mistake (RFC 3551 4.5.2).
+    G722,
+    /// RFC 6716 by RFC 7587: a dynamic payload type, an RTP clock of 48,000 Hz.
+    Opus,
+}
+
+/// The two laws of G.711, which every peer speaks: 8,000 samples a second, one byte a sample, each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Law {
+    Pcmu,
+    Pcma,
 }
 
 impl Codec {
-    /// The static payload type (RFC 3551 6).
+    /// The static payload type (RFC 3551 6), or the dynamic one that our offers name.
     pub const fn payload_type(self) -> u8 {
         match self {
             Self::Pcmu => 0,
             Self::Pcma => 8,
+            Self::G722 => 9,
+            Self::Opus => 111,
         }
     }
 
-    /// The encoding name of an rtpmap (RFC 3551 6).
-    pub const fn name(self) -> &'static str {
+    /// Name, clock and channels as an rtpmap has them (RFC 3551 6, RFC 7587 7).
+    pub const fn encoding(self) -> &'static str {
         match self {
-            Self::Pcmu => "PCMU",
-            Self::Pcma => "PCMA",
+            Self::Pcmu => "PCMU/8000",
+            Self::Pcma => "PCMA/8000",
+            Self::G722 => "G722/8000",
+            Self::Opus => "opus/48000/2",
         }
+    }
+
+    /// How often the RTP clock ticks in 1/8000 s.
+    pub const fn ticks(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => 1,
+            Self::Opus => 6,
+        }
+    }
+
+    /// Which law it is; `None` for a codec with a memory ([`crate::voice::Voice`]).
+    pub const fn law(self) -> Option<Law> {
+        match self {
+            Self::Pcmu => Some(Law::Pcmu),
+            Self::Pcma => Some(Law::Pcma),
+            Self::G722 | Self::Opus => None,
+        }
+    }
+
+    /// Itself where it is a law, else A-law: for a peer that speaks the laws alone.
+    pub const fn narrow(self) -> Self {
+        match self {
+            Self::Pcmu => Self::Pcmu,
+            Self::Pcma | Self::G722 | Self::Opus => Self::Pcma,
+        }
+    }
+
+    /// Whether packets of the one can be made packets of the other without decoding more than a table does.
+    pub fn relays_to(self, other: Self) -> bool {
+        self == other || (self.law().is_some() && other.law().is_some())
     }
 }
 
@@ -85,8 +130,9 @@ impl LegMedia {
     /// Stands for a browser's address: its packets come by no socket of the leg's.
     pub const BROWSER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
-    /// A browser's leg. Browsers speak both codecs by their static numbers; keypresses come from the desk, not as packets.
+    /// A browser's leg. Browsers speak both laws by their static numbers; keypresses come from the desk, not as packets.
     pub const fn browser(codec: Codec) -> Self {
+        let codec = codec.narrow();
         Self {
             remote_rtp: Some(Self::BROWSER),
             remote_rtcp: None,
@@ -159,8 +205,8 @@ pub enum MediaCommand {
         media: LegMedia,
     },
     /// Who hears whom: each leg named hears exactly these from here on, the others as before. Saying it again changes
-    /// nothing. Two that hear each other and nobody else are relayed, digits too, and transcoded only where their codecs
-    /// differ; whoever else hears somebody hears the sum. A `Play` on a leg is heard by it instead, a closed leg by nobody.
+    /// nothing. Two that hear each other and nobody else are relayed, digits too, where their codecs are the same or both
+    /// G.711's; whoever else hears somebody hears the sum, at 8,000 Hz. A `Play` on a leg is heard by it instead, a closed leg by nobody.
     Room {
         hears: Vec<Hears>,
     },
@@ -173,6 +219,12 @@ pub enum MediaCommand {
     },
     Stop {
         leg: LegId,
+    },
+    /// Presses keys towards this leg's peer by RFC 4733, one after the other behind those that still wait; the leg hears
+    /// nothing else meanwhile. Nothing where the peer takes no telephone-event.
+    Press {
+        leg: LegId,
+        digits: String,
     },
     /// Drops what this leg's party says before it reaches the other (mute at the server). The recording keeps silence.
     Mute {

@@ -1,6 +1,6 @@
 //! G.711 (ITU-T G.711, 1988) by tables made at compile time: both laws to and from linear 16-bit, and one to the other.
 
-use crate::Codec;
+use crate::Law;
 
 /// 16-bit linear samples by A-law byte.
 pub static ALAW_TO_LINEAR: [i16; 256] = decode_table(alaw_decode_tables());
@@ -9,7 +9,7 @@ pub static ULAW_TO_LINEAR: [i16; 256] = decode_table(ulaw_decode_tables());
 static ALAW_TO_ULAW: [u8; 256] = alaw_to_ulaw_table();
 static ULAW_TO_ALAW: [u8; 256] = ulaw_to_alaw_table();
 
-impl Codec {
+impl Law {
     /// The byte of a silent sample.
     pub const fn silence(self) -> u8 {
         match self {
@@ -36,11 +36,11 @@ impl Codec {
 }
 
 /// Changes a payload from one law to the other in place; nothing where they are the same.
-pub fn transcode(payload: &mut [u8], from: Codec, to: Codec) {
+pub fn transcode(payload: &mut [u8], from: Law, to: Law) {
     let table = match (from, to) {
-        (Codec::Pcma, Codec::Pcmu) => &ALAW_TO_ULAW,
-        (Codec::Pcmu, Codec::Pcma) => &ULAW_TO_ALAW,
-        (Codec::Pcma, Codec::Pcma) | (Codec::Pcmu, Codec::Pcmu) => return,
+        (Law::Pcma, Law::Pcmu) => &ALAW_TO_ULAW,
+        (Law::Pcmu, Law::Pcma) => &ULAW_TO_ALAW,
+        (Law::Pcma, Law::Pcma) | (Law::Pcmu, Law::Pcmu) => return,
     };
     for byte in payload {
         *byte = table[usize::from(*byte)];
@@ -141,70 +141,70 @@ const fn ulaw_to_alaw_table() -> [u8; 256] {
 mod tests {
     use super::*;
 
-    const BOTH: [Codec; 2] = [Codec::Pcma, Codec::Pcmu];
+    const BOTH: [Law; 2] = [Law::Pcma, Law::Pcmu];
 
     #[test]
     fn known_values_decode() {
         // The ends and the middle of ITU-T G.711 tables 1a and 2a, as 16-bit samples.
-        let check = |codec: Codec, byte: u8, sample: i16| {
-            assert_eq!(codec.linear()[usize::from(byte)], sample, "{codec:?} {byte:#x}");
+        let check = |law: Law, byte: u8, sample: i16| {
+            assert_eq!(law.linear()[usize::from(byte)], sample, "{law:?} {byte:#x}");
         };
-        check(Codec::Pcma, 0xd5, 8);
-        check(Codec::Pcma, 0x55, -8);
-        check(Codec::Pcma, 0xaa, 32_256);
-        check(Codec::Pcma, 0x2a, -32_256);
-        check(Codec::Pcma, 0x80, 5_504);
-        check(Codec::Pcmu, 0xff, 0);
-        check(Codec::Pcmu, 0x7f, 0);
-        check(Codec::Pcmu, 0x80, 32_124);
-        check(Codec::Pcmu, 0x00, -32_124);
-        check(Codec::Pcmu, 0xf0, 120);
+        check(Law::Pcma, 0xd5, 8);
+        check(Law::Pcma, 0x55, -8);
+        check(Law::Pcma, 0xaa, 32_256);
+        check(Law::Pcma, 0x2a, -32_256);
+        check(Law::Pcma, 0x80, 5_504);
+        check(Law::Pcmu, 0xff, 0);
+        check(Law::Pcmu, 0x7f, 0);
+        check(Law::Pcmu, 0x80, 32_124);
+        check(Law::Pcmu, 0x00, -32_124);
+        check(Law::Pcmu, 0xf0, 120);
     }
 
     #[test]
     fn every_byte_decodes_and_encodes_to_itself() {
-        for codec in BOTH {
+        for law in BOTH {
             for byte in 0..=255u8 {
-                let again = codec.encode(codec.linear()[usize::from(byte)]);
+                let again = law.encode(law.linear()[usize::from(byte)]);
                 // Mu-law has two zeros.
-                let same = again == byte || (codec == Codec::Pcmu && byte == 0x7f && again == 0xff);
-                assert!(same, "{codec:?} {byte:#x} became {again:#x}");
+                let same = again == byte || (law == Law::Pcmu && byte == 0x7f && again == 0xff);
+                assert!(same, "{law:?} {byte:#x} became {again:#x}");
             }
         }
     }
 
     #[test]
     fn encoding_takes_the_nearest_value_within_a_segment() {
-        for codec in BOTH {
+        for law in BOTH {
             for sample in i16::MIN..=i16::MAX {
-                let decoded = i32::from(codec.linear()[usize::from(codec.encode(sample))]);
+                let decoded = i32::from(law.linear()[usize::from(law.encode(sample))]);
                 let error = (decoded - i32::from(sample)).abs();
                 // A step is a sixteenth of its segment, at least 16; the largest samples are clipped by at most 643.
                 let bound = if i32::from(sample).abs() > 32_000 { 650 } else { i32::from(sample).abs() / 32 + 9 };
-                assert!(error <= bound, "{codec:?} {sample} became {decoded}");
+                assert!(error <= bound, "{law:?} {sample} became {decoded}");
             }
         }
     }
 
     #[test]
     fn encoding_keeps_the_order_of_samples() {
-        for codec in BOTH {
-            let decoded = |sample: i16| codec.linear()[usize::from(codec.encode(sample))];
-            assert!((i16::MIN..i16::MAX).all(|sample| decoded(sample) <= decoded(sample + 1)), "{codec:?}");
+        for law in BOTH {
+            let decoded = |sample: i16| law.linear()[usize::from(law.encode(sample))];
+            assert!((i16::MIN..i16::MAX).all(|sample| decoded(sample) <= decoded(sample + 1)), "{law:?}");
         }
     }
 
     #[test]
     fn silence_is_silent() {
-        for codec in BOTH {
-            assert_eq!(codec.encode(0), codec.silence());
-            assert!(codec.linear()[usize::from(codec.silence())].abs() <= 8);
+        for law in BOTH {
+            assert_eq!(law.encode(0), law.silence());
+            assert!(law.linear()[usize::from(law.silence())].abs() <= 8);
         }
     }
 
     #[test]
     fn one_law_becomes_the_other_and_stays_near() {
-        for (from, to) in [(Codec::Pcma, Codec::Pcmu), (Codec::Pcmu, Codec::Pcma)] {
+        for (from, to) in [(Law::Pcma, Law::Pcmu), (Law::Pcmu, Law::Pcma)] {
             let before: Vec<u8> = (0..=255).collect();
             let mut after = before.clone();
             transcode(&mut after, from, to);

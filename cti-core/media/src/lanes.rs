@@ -6,7 +6,8 @@
 
 use cti_base::Timestamp;
 
-use crate::{Codec, Side};
+use crate::Side;
+use crate::samples::Samples;
 
 /// Frames kept open for late packets: 1.75 s, more than the interval of `take` and [`LAG_FRAMES`] together.
 const WINDOW_FRAMES: usize = 14_000;
@@ -59,21 +60,20 @@ impl Lanes {
     }
 
     /// Places one packet's audio. Samples before the start, before what was taken or too far ahead are dropped.
-    pub fn put(&mut self, now: Timestamp, side: Side, ssrc: u32, timestamp: u32, codec: Codec, payload: &[u8]) {
+    pub fn put(&mut self, now: Timestamp, side: Side, ssrc: u32, timestamp: u32, said: Samples<'_>) {
         let channel = channel(side);
-        let frame = self.place(now, channel, ssrc, timestamp, payload.len());
-        let linear = codec.linear();
+        let frame = self.place(now, channel, ssrc, timestamp, said.len());
         let (first, end) = (self.taken as i64, self.taken as i64 + WINDOW_FRAMES as i64);
-        if frame >= end || frame + (payload.len() as i64) <= first {
+        if frame >= end || frame + (said.len() as i64) <= first {
             self.dropped += 1;
             return;
         }
         let skip = (first - frame).max(0);
-        let count = (end - frame).min(payload.len() as i64);
+        let count = (end - frame).min(said.len() as i64);
         for index in skip..count {
             let at = (frame + index) as usize % WINDOW_FRAMES;
-            let (sample, said) = (linear[usize::from(payload[index as usize])], &mut self.window[2 * at + channel]);
-            *said = if self.is_sum[channel] { said.saturating_add(sample) } else { sample };
+            let (sample, heard) = (said.at(index as usize), &mut self.window[2 * at + channel]);
+            *heard = if self.is_sum[channel] { heard.saturating_add(sample) } else { sample };
         }
     }
 
@@ -159,6 +159,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::Law;
 
     const START: Timestamp = Timestamp::from_millis(1_763_000_000_000);
     const LOUD: u8 = 0xaa;
@@ -168,7 +169,7 @@ mod tests {
     }
 
     fn loud() -> i16 {
-        Codec::Pcma.linear()[usize::from(LOUD)]
+        Law::Pcma.linear()[usize::from(LOUD)]
     }
 
     /// The loud stretches of one side, in ms, after everything was taken at `end`.
@@ -195,7 +196,7 @@ mod tests {
         let mut lanes = Lanes::new(START);
         for (arrival, timestamp) in packets {
             let timestamp = (*timestamp as u32).wrapping_mul(8).wrapping_add(u32::MAX - 100);
-            lanes.put(at(*arrival), Side::Customer, 1, timestamp, Codec::Pcma, &[LOUD; 160]);
+            lanes.put(at(*arrival), Side::Customer, 1, timestamp, Samples::G711(Law::Pcma, &[LOUD; 160]));
         }
         loud_ms(lanes, at(1_000), Side::Customer)
     }
@@ -224,10 +225,10 @@ mod tests {
         // The timestamps stood still for 300 ms; after half a second of it they count from arrival again.
         let packets: Vec<(u64, u64)> = (0..40).map(|n| (400 + 20 * n, 20 * n)).collect();
         let mut lanes = Lanes::new(START);
-        lanes.put(at(20), Side::Agent, 1, 0, Codec::Pcma, &[LOUD; 160]);
+        lanes.put(at(20), Side::Agent, 1, 0, Samples::G711(Law::Pcma, &[LOUD; 160]));
         for (arrival, timestamp) in &packets {
             let timestamp = 160 + 8 * *timestamp as u32;
-            lanes.put(at(*arrival), Side::Agent, 1, timestamp, Codec::Pcma, &[LOUD; 160]);
+            lanes.put(at(*arrival), Side::Agent, 1, timestamp, Samples::G711(Law::Pcma, &[LOUD; 160]));
         }
         // 24 late packets behind the first, then the rest where they arrived.
         assert_eq!(loud_ms(lanes, at(1_400), Side::Agent), [(0, 500), (860, 1_180)]);
@@ -236,11 +237,11 @@ mod tests {
     #[test]
     fn the_sides_do_not_touch_and_a_new_source_has_its_own_clock() {
         let mut lanes = Lanes::new(START);
-        lanes.put(at(100), Side::Customer, 1, 0, Codec::Pcma, &[LOUD; 160]);
-        lanes.put(at(200), Side::Agent, 2, 77, Codec::Pcma, &[LOUD; 160]);
-        lanes.put(at(400), Side::Agent, 3, 90, Codec::Pcma, &[LOUD; 160]);
+        lanes.put(at(100), Side::Customer, 1, 0, Samples::G711(Law::Pcma, &[LOUD; 160]));
+        lanes.put(at(200), Side::Agent, 2, 77, Samples::G711(Law::Pcma, &[LOUD; 160]));
+        lanes.put(at(400), Side::Agent, 3, 90, Samples::G711(Law::Pcma, &[LOUD; 160]));
         lanes.feed(Side::Agent, 1);
-        lanes.put(at(600), Side::Agent, 3, 90 + 160, Codec::Pcma, &[LOUD; 160]);
+        lanes.put(at(600), Side::Agent, 3, 90 + 160, Samples::G711(Law::Pcma, &[LOUD; 160]));
         assert_eq!(loud_ms(lanes.clone(), at(1_000), Side::Customer), [(80, 100)]);
         assert_eq!(loud_ms(lanes, at(1_000), Side::Agent), [(180, 200), (380, 400), (580, 600)]);
     }
@@ -249,9 +250,9 @@ mod tests {
     fn several_on_one_side_are_added_up_and_each_has_its_own_clock() {
         let mut lanes = Lanes::new(START);
         lanes.feed(Side::Agent, 2);
-        lanes.put(at(100), Side::Agent, 2, 77, Codec::Pcma, &[LOUD; 160]);
-        lanes.put(at(110), Side::Agent, 3, 5_000_000, Codec::Pcma, &[LOUD; 160]);
-        lanes.put(at(120), Side::Agent, 2, 77 + 160, Codec::Pcma, &[LOUD; 160]);
+        lanes.put(at(100), Side::Agent, 2, 77, Samples::G711(Law::Pcma, &[LOUD; 160]));
+        lanes.put(at(110), Side::Agent, 3, 5_000_000, Samples::G711(Law::Pcma, &[LOUD; 160]));
+        lanes.put(at(120), Side::Agent, 2, 77 + 160, Samples::G711(Law::Pcma, &[LOUD; 160]));
         let piece = lanes.finish(at(200)).expect("200 ms");
         let said = |ms: usize| piece[2 * 8 * ms + 1];
         assert_eq!([said(85), said(95), said(105), said(115)], [loud(), i16::MAX, i16::MAX, loud()]);
@@ -263,8 +264,8 @@ mod tests {
         assert_eq!(lanes.take(at(200)), None);
         assert_eq!(lanes.take(at(1_000)).map(|piece| piece.len()), Some(2 * 6_400));
         // Behind what was taken there is no place any more.
-        lanes.put(at(1_001), Side::Customer, 1, 0, Codec::Pcma, &[LOUD; 160]);
-        lanes.put(at(1_002), Side::Customer, 1, 0u32.wrapping_sub(8_000), Codec::Pcma, &[LOUD; 160]);
+        lanes.put(at(1_001), Side::Customer, 1, 0, Samples::G711(Law::Pcma, &[LOUD; 160]));
+        lanes.put(at(1_002), Side::Customer, 1, 0u32.wrapping_sub(8_000), Samples::G711(Law::Pcma, &[LOUD; 160]));
         assert_eq!(lanes.dropped(), 1);
         assert_eq!(lanes.take(at(3_500)).map(|piece| piece.len()), Some(2 * 8_000));
         assert_eq!(lanes.finish(at(3_500)).map(|piece| piece.len()), Some(2 * 8_000));
@@ -281,7 +282,7 @@ mod tests {
             let (mut now, mut frames) = (START, 0);
             for (ms, timestamp, ssrc, len) in packets {
                 now = now + Duration::from_millis(ms);
-                lanes.put(now, Side::Agent, ssrc, timestamp, Codec::Pcmu, &vec![3; len]);
+                lanes.put(now, Side::Agent, ssrc, timestamp, Samples::G711(Law::Pcmu, &vec![3; len]));
                 if ms > 150 {
                     while let Some(piece) = lanes.take(now) {
                         frames += piece.len() / 2;

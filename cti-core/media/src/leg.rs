@@ -15,7 +15,7 @@ use crate::rtp::{self, FRAME_SAMPLES, HEADER_LEN, Header, PAYLOAD_LEN_MAX, Recep
 use crate::sdp::DTMF_PAYLOAD_TYPE;
 use crate::{Codec, LegMedia, LegStats};
 
-/// A prompt's packet: header and 20 ms.
+/// A prompt's packet: header and at most 20 ms of G.711.
 pub const FRAME_LEN: usize = HEADER_LEN + FRAME_SAMPLES;
 
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub struct Leg {
     heard_at: Option<Timestamp>,
     reception: Reception,
     digits: dtmf::Receiver,
+    clock: Clock,
     strangers: u64,
     out: Outgoing,
     remote: rtcp::Remote,
@@ -47,6 +48,7 @@ enum Rank {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
     Audio {
+        /// Its timestamp is in 1/8000 s, whatever the codec's clock.
         header: Header,
         codec: Codec,
     },
@@ -70,6 +72,10 @@ pub enum Dropped {
     Unknown,
 }
 
+/// A packet of a key that we press, and where it goes.
+pub type Pressed = (SocketAddr, [u8; EVENT_LEN]);
+const EVENT_LEN: usize = HEADER_LEN + 4;
+
 /// What may be relayed to another leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -77,12 +83,19 @@ pub enum Content {
     Event,
 }
 
+/// A stream's clock in 1/8000 s: its own begins at any number, so only the way since then can be divided.
+#[derive(Clone, Debug, Default)]
+struct Clock {
+    /// Of which stream, and the same moment by both clocks.
+    at: Option<(u32, u32, u32)>,
+}
+
 #[derive(Clone, Debug)]
 struct Outgoing {
     ssrc: u32,
     /// Of the last packet sent.
     sequence: u16,
-    /// Of the last packet that moved it on, and when that was.
+    /// Of the last packet that moved it on, in 1/8000 s, and when that was.
     timestamp: u32,
     moved_at: Option<Timestamp>,
     feed: Feed,
@@ -119,6 +132,7 @@ impl Leg {
             heard_at: None,
             reception: Reception::default(),
             digits: dtmf::Receiver::default(),
+            clock: Clock::default(),
             strangers: 0,
             out: Outgoing { ssrc, sequence, timestamp, moved_at: None, feed: Feed::None, packets: 0, octets: 0 },
             remote: rtcp::Remote::default(),
@@ -140,7 +154,7 @@ impl Leg {
     /// Reads one datagram from the leg's RTP socket.
     pub fn receive(&mut self, now: Timestamp, from: SocketAddr, datagram: &[u8]) -> Incoming {
         let Some(media) = &self.media else { return Incoming::Dropped(Dropped::Unwanted) };
-        let Ok(header) = Header::parse(datagram) else { return Incoming::Dropped(Dropped::Malformed) };
+        let Ok(mut header) = Header::parse(datagram) else { return Incoming::Dropped(Dropped::Malformed) };
         let Some(content) = content_of(media, header.payload_type) else {
             // It makes no peer, but may be the peer's.
             let stranger = self.latched().is_some_and(|latched| latched != from);
@@ -150,11 +164,12 @@ impl Leg {
         if header.payload.len() > PAYLOAD_LEN_MAX {
             return Incoming::Dropped(Dropped::Malformed);
         }
-        let receives = media.direction.receives();
+        let (receives, ticks) = (media.direction.receives(), media.codec.ticks());
         if !self.admit(from) {
             self.strangers += 1;
             return Incoming::Dropped(Dropped::Stranger);
         }
+        header.timestamp = self.clock.narrow(header.ssrc, header.timestamp, ticks);
         let arrival = matches!(content, Content::Audio(_)).then(|| rtp_units(now));
         if !self.reception.update(header.ssrc, header.sequence, header.timestamp, arrival) {
             return Incoming::Dropped(Dropped::Unknown);
@@ -188,28 +203,55 @@ impl Leg {
             Content::Audio(codec) => (codec, media.payload_type),
             Content::Event => (media.codec, media.dtmf_payload_type?),
         };
+        if !codec.relays_to(media.codec) {
+            return None;
+        }
         let fresh = self.out.follow(now, &mut header)?;
+        header.timestamp = header.timestamp.wrapping_mul(media.codec.ticks());
         header.payload_type = payload_type;
         header.marker |= fresh;
-        if let Content::Audio(_) = content {
-            g711::transcode(datagram.get_mut(header.payload.clone())?, codec, media.codec);
+        if let (Content::Audio(_), Some(from), Some(to)) = (content, codec.law(), media.codec.law()) {
+            g711::transcode(datagram.get_mut(header.payload.clone())?, from, to);
         }
         let packet = header.write_before(datagram)?;
         self.out.count(packet.len());
         Some((target, packet))
     }
 
-    /// Writes the header of a prompt's 20 ms packet; `tick` counts the worker's 20 ms steps, and one that was left out is a
-    /// gap of time, not of sequence. Returns where the packet goes; `None` where the peer takes nothing.
-    pub fn frame(&mut self, now: Timestamp, tick: u64, packet: &mut [u8; FRAME_LEN]) -> Option<SocketAddr> {
+    /// Writes the header of a packet of 20 ms; `tick` counts the worker's 20 ms steps, and one that was left out is a gap of
+    /// time, not of sequence. Returns where the packet goes; `None` where the peer takes nothing.
+    pub fn frame(&mut self, now: Timestamp, tick: u64, packet: &mut [u8]) -> Option<SocketAddr> {
         let target = self.target()?;
-        let payload_type = self.media.as_ref()?.payload_type;
+        let (payload_type, ticks) = self.media.as_ref().map(|media| (media.payload_type, media.codec.ticks()))?;
         let marker = self.out.step(now, tick);
         if let Some(header) = packet.first_chunk_mut() {
-            rtp::write(header, marker, payload_type, self.out.sequence, self.out.timestamp, self.out.ssrc);
+            let timestamp = self.out.timestamp.wrapping_mul(ticks);
+            rtp::write(header, marker, payload_type, self.out.sequence, timestamp, self.out.ssrc);
         }
-        self.out.count(FRAME_LEN);
+        self.out.count(packet.len());
         Some(target)
+    }
+
+    /// Writes one packet of a key that we press, `first` of it or a later one, which has the same timestamp; steps are counted
+    /// as in `frame`. `None` where the peer takes no telephone-event.
+    pub fn press(&mut self, now: Timestamp, tick: u64, first: bool, event: dtmf::Event) -> Option<Pressed> {
+        let target = self.target()?;
+        let media = self.media.as_ref()?;
+        let (payload_type, ticks) = (media.dtmf_payload_type?, media.codec.ticks());
+        if first {
+            self.out.step(now, tick);
+        } else {
+            self.out.sequence = self.out.sequence.wrapping_add(1);
+        }
+        let duration = (u32::from(event.duration) * ticks).min(u32::from(u16::MAX)) as u16;
+        let mut packet = [0; EVENT_LEN];
+        packet[HEADER_LEN..].copy_from_slice(&dtmf::Event { duration, ..event }.to_bytes());
+        if let Some(header) = packet.first_chunk_mut() {
+            let timestamp = self.out.timestamp.wrapping_mul(ticks);
+            rtp::write(header, first, payload_type, self.out.sequence, timestamp, self.out.ssrc);
+        }
+        self.out.count(packet.len());
+        Some((target, packet))
     }
 
     /// The next frame begins a new talkspurt: playing starts after a pause, in which ticks were not counted on.
@@ -234,13 +276,16 @@ impl Leg {
             (None, Some(rtp)) => SocketAddr::new(rtp.ip(), rtp.port().checked_add(1)?),
             (None, None) => return None,
         };
+        let ticks = media.codec.ticks();
         let sent = self.out.moved_at.map(|moved_at| rtcp::Sent {
             at: now,
-            timestamp: self.out.timestamp.wrapping_add(units(now.since(moved_at))),
+            timestamp: self.out.timestamp.wrapping_add(units(now.since(moved_at))).wrapping_mul(ticks),
             packets: self.out.packets as u32,
             octets: self.out.octets as u32,
         });
-        let heard = self.reception.report();
+        // The peer reads jitter by its own stream's clock.
+        let heard =
+            self.reception.report().map(|report| rtp::Report { jitter: report.jitter.saturating_mul(ticks), ..report });
         rtcp::write(out, self.out.ssrc, sent, heard.map(|report| (report, self.remote.last_sender_report(now))), bye);
         Some(target)
     }
@@ -261,6 +306,7 @@ impl Leg {
     }
 
     pub fn stats(&self) -> LegStats {
+        let ticks = self.media.as_ref().map_or(1, |media| media.codec.ticks());
         LegStats {
             packets_in: self.reception.received(),
             packets_out: self.out.packets,
@@ -268,7 +314,7 @@ impl Leg {
             jitter: self.reception.jitter(),
             strangers: self.strangers,
             lost_out: self.remote.reported.then(|| self.remote.lost.max(0).unsigned_abs()),
-            jitter_out: self.remote.reported.then_some(self.remote.jitter),
+            jitter_out: self.remote.reported.then(|| self.remote.jitter / ticks),
             round_trip_us: self.remote.round_trip_us,
         }
     }
@@ -294,6 +340,24 @@ impl Leg {
         }
         self.latch = Some((from, rank));
         true
+    }
+}
+
+impl Clock {
+    fn narrow(&mut self, ssrc: u32, timestamp: u32, ticks: u32) -> u32 {
+        if ticks == 1 {
+            return timestamp;
+        }
+        let Some((_, wide, narrow)) = self.at.as_mut().filter(|(of, ..)| *of == ssrc) else {
+            self.at = Some((ssrc, timestamp, timestamp));
+            return timestamp;
+        };
+        let whole = (timestamp.wrapping_sub(*wide) as i32).div_euclid(ticks as i32);
+        let at = narrow.wrapping_add(whole as u32);
+        if whole > 0 {
+            (*wide, *narrow) = (wide.wrapping_add(whole as u32 * ticks), at);
+        }
+        at
     }
 }
 

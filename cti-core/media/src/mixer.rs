@@ -4,8 +4,9 @@
 //! **`put` each packet of a source, `step` every source once in 20 ms, then `add` the frames of those that a listener hears
 //! to one [`Sum`] and `encode` it.** Nothing is allocated after [`Source::new`]. Linear 16-bit samples at 8,000 a second.
 
-use crate::Codec;
+use crate::Law;
 use crate::rtp::FRAME_SAMPLES;
+use crate::samples::Samples;
 
 /// Samples kept of one source: 256 ms. A power of two, so that a timestamp's place is its low bits.
 const RING: usize = 2_048;
@@ -53,14 +54,14 @@ impl Source {
     }
 
     /// Places one packet's audio by its RTP timestamp. What comes too late is dropped; a clock that jumps begins anew.
-    pub fn put(&mut self, ssrc: u32, timestamp: u32, codec: Codec, payload: &[u8]) {
+    pub fn put(&mut self, ssrc: u32, timestamp: u32, said: Samples<'_>) {
         let known = self.clock.filter(|(of, _)| *of == ssrc).map(|(_, next)| next);
         let next = match known {
             Some(next) => next,
             None => self.begin(ssrc, timestamp),
         };
         let mut wait = timestamp.wrapping_sub(next) as i32;
-        let len = payload.len().min(RING) as i32;
+        let len = said.len().min(RING) as i32;
         let (is_late, is_far) = (wait + len <= 0, wait > RING as i32 - len);
         self.late_run = if is_late { self.late_run + 1 } else { 0 };
         if is_far || self.late_run > LATE_RUN_MAX {
@@ -69,10 +70,9 @@ impl Source {
         } else if is_late {
             return;
         }
-        let linear = codec.linear();
         let skip = (-wait).max(0) as usize;
-        for (index, byte) in payload.iter().enumerate().take(RING - wait.max(0) as usize).skip(skip) {
-            self.ring[place(timestamp.wrapping_add(index as u32))] = linear[usize::from(*byte)];
+        for index in skip..said.len().min(RING - wait.max(0) as usize) {
+            self.ring[place(timestamp.wrapping_add(index as u32))] = said.at(index);
         }
         self.shorten(wait.max(0) as u32);
     }
@@ -146,9 +146,9 @@ impl Sum {
     }
 
     /// One byte a sample; `out` is as long as a frame.
-    pub fn encode(&self, codec: Codec, out: &mut [u8]) {
+    pub fn encode(&self, law: Law, out: &mut [u8]) {
         for (byte, sample) in out.iter_mut().zip(self.linear()) {
-            *byte = codec.encode(sample);
+            *byte = law.encode(sample);
         }
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     const LOUD: u8 = 0xaa;
 
     fn loud() -> i16 {
-        Codec::Pcma.linear()[usize::from(LOUD)]
+        Law::Pcma.linear()[usize::from(LOUD)]
     }
 
     /// The frames heard when a packet of this content comes before each step, `None` for one that is lost.
@@ -171,7 +171,7 @@ mod tests {
             .iter()
             .map(|packet| {
                 if let Some((timestamp, byte)) = packet {
-                    source.put(7, *timestamp, Codec::Pcma, &[*byte; 160]);
+                    source.put(7, *timestamp, Samples::G711(Law::Pcma, &[*byte; 160]));
                 }
                 source.step();
                 source.frame()[0]
@@ -198,7 +198,7 @@ mod tests {
         let arrivals: [&[u32]; 7] = [&[0], &[2], &[1], &[3], &[], &[4, 5], &[6]];
         for arrived in arrivals {
             for n in arrived {
-                source.put(7, 160 * n, Codec::Pcma, &[LOUD; 160]);
+                source.put(7, 160 * n, Samples::G711(Law::Pcma, &[LOUD; 160]));
             }
             source.step();
             heard.push(source.frame()[0]);
@@ -212,7 +212,7 @@ mod tests {
         let put = |source: &mut Source, ssrc: u32, timestamp: u32| {
             let mut heard = Vec::new();
             for n in 0..10 {
-                source.put(ssrc, timestamp.wrapping_add(160 * n), Codec::Pcma, &[LOUD; 160]);
+                source.put(ssrc, timestamp.wrapping_add(160 * n), Samples::G711(Law::Pcma, &[LOUD; 160]));
                 source.step();
                 heard.push(source.frame()[0] == loud());
             }
@@ -228,12 +228,12 @@ mod tests {
     fn a_burst_does_not_make_the_wait_longer_for_good() {
         let mut source = Source::new();
         for n in 0..7 {
-            source.put(7, 160 * n, Codec::Pcma, &[0xd5; 160]);
+            source.put(7, 160 * n, Samples::G711(Law::Pcma, &[0xd5; 160]));
         }
         // 140 ms came at once; from here on each packet waits for so long, until it is seen that all do.
         let mut after = 0;
         for n in 7..200_u32 {
-            source.put(7, 160 * n, Codec::Pcma, &[if n == 150 { LOUD } else { 0xd5 }; 160]);
+            source.put(7, 160 * n, Samples::G711(Law::Pcma, &[if n == 150 { LOUD } else { 0xd5 }; 160]));
             source.step();
             if source.frame()[0] == loud() {
                 after = n - 150;
@@ -265,7 +265,7 @@ mod tests {
         sum.add(&[i16::MAX; FRAME_SAMPLES]);
         assert_eq!(sum.linear(), [i16::MAX; FRAME_SAMPLES]);
         let mut bytes = [0; FRAME_SAMPLES];
-        sum.encode(Codec::Pcma, &mut bytes);
-        assert_eq!(Codec::Pcma.linear()[usize::from(bytes[0])], 32_256);
+        sum.encode(Law::Pcma, &mut bytes);
+        assert_eq!(Law::Pcma.linear()[usize::from(bytes[0])], 32_256);
     }
 }

@@ -1,6 +1,6 @@
 //! A prompt's audio, ready to be sent: both laws' bytes, so that playing copies and computes nothing.
 
-use crate::Codec;
+use crate::Law;
 
 /// Ten minutes; the longest music loop.
 const SAMPLES_MAX: usize = 10 * 60 * 8_000;
@@ -36,15 +36,15 @@ impl Prompt {
 
     /// Encodes 16-bit samples at 8,000 Hz.
     pub fn from_linear(samples: &[i16]) -> Self {
-        let encode = |codec: Codec| samples.iter().map(|sample| codec.encode(*sample)).collect();
-        Self { pcma: encode(Codec::Pcma), pcmu: encode(Codec::Pcmu) }
+        let encode = |law: Law| samples.iter().map(|sample| law.encode(*sample)).collect();
+        Self { pcma: encode(Law::Pcma), pcmu: encode(Law::Pcmu) }
     }
 
     /// One byte a sample.
-    pub fn bytes(&self, codec: Codec) -> &[u8] {
-        match codec {
-            Codec::Pcma => &self.pcma,
-            Codec::Pcmu => &self.pcmu,
+    pub fn bytes(&self, law: Law) -> &[u8] {
+        match law {
+            Law::Pcma => &self.pcma,
+            Law::Pcmu => &self.pcmu,
         }
     }
 
@@ -132,9 +132,9 @@ mod tests {
         // A chunk of odd length stands before, with its padding byte.
         let file = wav(8_000, 1, 16, b"LIST\x03\0\0\0abc\0", &[0, 1_000, -1_000]);
         let prompt = Prompt::from_wav(&file).expect("a prompt");
-        for codec in [Codec::Pcma, Codec::Pcmu] {
-            let expect: Vec<u8> = [0, 1_000, -1_000].map(|s| codec.encode(s)).to_vec();
-            assert_eq!(prompt.bytes(codec), expect);
+        for law in [Law::Pcma, Law::Pcmu] {
+            let expect: Vec<u8> = [0, 1_000, -1_000].map(|s| law.encode(s)).to_vec();
+            assert_eq!(prompt.bytes(law), expect);
         }
     }
 

@@ -1,4 +1,5 @@
-//! Offer and answer (RFC 3264) over SDP (RFC 8866, read by sdp-types) for one audio stream of G.711 and telephone-event.
+//! Offer and answer (RFC 3264) over SDP (RFC 8866, read by sdp-types) for one audio stream of our codecs and
+//! telephone-event.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -28,6 +29,10 @@ pub struct Local {
     /// Our key for a peer that asks for SRTP ([`wants_srtp`]); another for each leg, drawn by who makes it.
     #[serde(default)]
     pub srtp: Option<Master>,
+    /// An answer takes the first codec of the offer that we speak, whichever. Else it takes G.722 or Opus only where the offer has no
+    /// G.711: what is mixed, recorded and played here is narrow, and the other side of a call is mostly G.711.
+    #[serde(default)]
+    pub wideband: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,25 +51,27 @@ pub enum SdpError {
     NoCommonCrypto,
 }
 
-/// An offer of both codecs, `preferred` first, and telephone-event.
+/// An offer of `preferred` first, then G.711, and telephone-event. A codec that the other side of the call does not have is not
+/// offered: a peer with an order of its own would take it, and each packet would have to be transcoded.
 pub fn offer(local: &Local, preferred: Codec, direction: Direction) -> Bytes {
-    let other = match preferred {
-        Codec::Pcmu => Codec::Pcma,
-        Codec::Pcma => Codec::Pcmu,
-    };
-    let codecs = [(preferred, preferred.payload_type()), (other, other.payload_type())];
+    let mut codecs = vec![preferred, Codec::Pcma, Codec::Pcmu];
+    codecs.dedup();
+    if preferred == Codec::Pcmu {
+        codecs.truncate(2);
+    }
+    let codecs: Vec<_> = codecs.into_iter().map(|codec| (codec, codec.payload_type())).collect();
     describe(local, vec![audio(local.rtp.port(), "RTP/AVP", &codecs, Some(DTMF_PAYLOAD_TYPE), direction)])
 }
 
-/// Answers `offer`: the first codec of the offer that we speak, its telephone-event if given, the direction mirrored and
-/// narrowed to `direction`; further media lines are refused with port 0.
+/// Answers `offer`: the first codec of the offer that we speak (see [`Local::wideband`]), its telephone-event if given, the
+/// direction mirrored and narrowed to `direction`; further media lines are refused with port 0.
 ///
 /// An audio stream that the offer itself switches off with port 0 is answered with port 0 and has no `remote_rtp`.
 pub fn answer(offer: &[u8], local: &Local, direction: Direction) -> Result<(Bytes, LegMedia), SdpError> {
     let session = read(offer)?;
     let chosen = choose(&session)?;
     let line = &session.medias[chosen];
-    let mut media = leg_media(&session, line, direction)?;
+    let mut media = leg_media(&session, line, direction, local.wideband)?;
     let crypto = if is_secure(line) {
         let offered = crypto(line).ok_or(SdpError::NoCommonCrypto)?;
         let ours = local.srtp.clone().ok_or(SdpError::NoCommonCrypto)?;
@@ -101,7 +108,7 @@ pub fn read_answer(answer: &[u8]) -> Result<LegMedia, SdpError> {
     if line.port == 0 || is_secure(line) {
         return Err(SdpError::NoAudio);
     }
-    leg_media(&session, line, Direction::SendRecv)
+    leg_media(&session, line, Direction::SendRecv, true)
 }
 
 /// Whether two descriptions differ in more than their `o=` line: only then does its version rise (RFC 3264 8).
@@ -172,17 +179,22 @@ fn crypto(line: &Media) -> Option<Crypto<'_>> {
 }
 
 /// What one audio line of the peer comes to, seen from us and narrowed to `allowed`.
-fn leg_media(session: &Session, line: &Media, allowed: Direction) -> Result<LegMedia, SdpError> {
+fn leg_media(session: &Session, line: &Media, allowed: Direction, wideband: bool) -> Result<LegMedia, SdpError> {
     let formats = formats(line);
-    let (codec, payload_type) = formats
-        .iter()
-        .find_map(|(payload_type, kind)| match kind {
-            Format::Audio(codec) => Some((*codec, *payload_type)),
-            Format::Dtmf => None,
+    let first = |fits: fn(Codec) -> bool| {
+        formats.iter().find_map(|(payload_type, kind)| match kind {
+            Format::Audio(codec) if fits(*codec) => Some((*codec, *payload_type)),
+            Format::Audio(_) | Format::Dtmf(_) => None,
         })
-        .ok_or(SdpError::NoCommonCodec)?;
-    let dtmf_payload_type =
-        formats.iter().find_map(|(payload_type, kind)| (*kind == Format::Dtmf).then_some(*payload_type));
+    };
+    let narrow = if wideband { None } else { first(|codec| codec.law().is_some()) };
+    let (codec, payload_type) = narrow.or_else(|| first(|_| true)).ok_or(SdpError::NoCommonCodec)?;
+    // That of the voice's clock (RFC 4733 2.1), else that of 8,000 Hz, which many offer alone.
+    let dtmf = |ticks| {
+        let is_it = |(payload_type, kind): &(u8, Format)| (*kind == Format::Dtmf(ticks)).then_some(*payload_type);
+        formats.iter().find_map(is_it)
+    };
+    let dtmf_payload_type = dtmf(codec.ticks()).or_else(|| dtmf(1));
     let mut direction = direction(session, line).narrow(allowed);
     let mut remote_rtp = None;
     if line.port == 0 {
@@ -203,8 +215,8 @@ fn leg_media(session: &Session, line: &Media, allowed: Direction) -> Result<LegM
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Audio(Codec),
-    /// telephone-event at 8,000 Hz; at another clock rate its durations would mean something else.
-    Dtmf,
+    /// telephone-event, whose clock ticks so often in 1/8000 s.
+    Dtmf(u32),
 }
 
 /// The formats of a line that we speak, in its order, by payload type.
@@ -220,10 +232,11 @@ fn formats(line: &Media) -> Vec<(u8, Format)> {
         });
         let kind = match map {
             Some(encoding) => encoding_kind(encoding),
-            // RFC 3551 6: these two need no rtpmap.
+            // RFC 3551 6: these need no rtpmap.
             None => match payload_type {
                 0 => Some(Format::Audio(Codec::Pcmu)),
                 8 => Some(Format::Audio(Codec::Pcma)),
+                9 => Some(Format::Audio(Codec::G722)),
                 _ => None,
             },
         };
@@ -232,19 +245,20 @@ fn formats(line: &Media) -> Vec<(u8, Format)> {
     formats
 }
 
-/// `PCMA/8000`, `pcmu/8000/1`, `telephone-event/8000`.
+/// `PCMA/8000`, `pcmu/8000/1`, `opus/48000/2`, `telephone-event/8000`.
 fn encoding_kind(encoding: &str) -> Option<Format> {
     let mut parts = encoding.split('/').map(str::trim);
-    let (name, rate, channels) = (parts.next()?, parts.next()?, parts.next());
-    if rate != "8000" || channels.is_some_and(|channels| channels != "1") {
-        return None;
-    }
-    match name {
-        _ if name.eq_ignore_ascii_case("PCMU") => Some(Format::Audio(Codec::Pcmu)),
-        _ if name.eq_ignore_ascii_case("PCMA") => Some(Format::Audio(Codec::Pcma)),
-        _ if name.eq_ignore_ascii_case("telephone-event") => Some(Format::Dtmf),
-        _ => None,
-    }
+    let (name, rate, channels) = (parts.next()?, parts.next()?, parts.next().unwrap_or("1"));
+    let codecs =
+        [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::Opus].map(|codec| (codec.encoding(), Format::Audio(codec)));
+    let events = [("telephone-event/8000", Format::Dtmf(1)), ("telephone-event/48000", Format::Dtmf(6))];
+    let is_it = |known: &str| {
+        let mut known = known.split('/');
+        known.next().is_some_and(|known| known.eq_ignore_ascii_case(name))
+            && known.next() == Some(rate)
+            && known.next().unwrap_or("1") == channels
+    };
+    codecs.into_iter().chain(events).find_map(|(known, format)| is_it(known).then_some(format))
 }
 
 /// The peer's direction seen from us; the line's own word comes before the session's (RFC 8866 6.7), sendrecv is the default.
@@ -302,7 +316,11 @@ fn audio(port: u16, proto: &str, codecs: &[(Codec, u8)], dtmf: Option<u8>, direc
     let mut line = Media::new(MediaType::Audio, port, TransportProto::RtpAvp, fmt.join(" "));
     proto.clone_into(&mut line.proto);
     for (codec, payload_type) in codecs {
-        line.add_attribute_with_value("rtpmap", format!("{payload_type} {}/8000", codec.name()));
+        line.add_attribute_with_value("rtpmap", format!("{payload_type} {}", codec.encoding()));
+        if *codec == Codec::Opus {
+            // RFC 7587 6.1: the redundancy for what is lost may be sent to us.
+            line.add_attribute_with_value("fmtp", format!("{payload_type} useinbandfec=1"));
+        }
     }
     if let Some(payload_type) = dtmf {
         line.add_attribute_with_value("rtpmap", format!("{payload_type} telephone-event/8000"));

@@ -65,7 +65,7 @@ pub fn is_heard(samples: &[i16], hz: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Codec;
+    use crate::Law;
 
     fn taken(tone: Tone) -> Vec<i16> {
         tone.take(1_600).collect()
@@ -84,9 +84,9 @@ mod tests {
 
     #[test]
     fn a_tone_survives_g711_and_silence_has_none() {
-        for codec in [Codec::Pcma, Codec::Pcmu] {
+        for law in [Law::Pcma, Law::Pcmu] {
             let through = |samples: &[i16]| -> Vec<i16> {
-                samples.iter().map(|sample| codec.linear()[usize::from(codec.encode(*sample))]).collect()
+                samples.iter().map(|sample| law.linear()[usize::from(law.encode(*sample))]).collect()
             };
             assert!(share(&through(&taken(Tone::sine(1_000.0))), 1_000.0) > 0.98);
             assert_eq!(share(&through(&[0; 1_600]), 1_000.0), 0.0);

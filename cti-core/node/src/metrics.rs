@@ -56,6 +56,7 @@ pub struct Metrics {
     calls_active: IntGaugeVec,
     queue_waiting: IntGaugeVec,
     agents: IntGaugeVec,
+    trunk_registered: IntGaugeVec,
     pub queue_wait_seconds: Histogram,
     pub wait_estimate_error_seconds: HistogramVec,
     pub setup_seconds: Histogram,
@@ -101,6 +102,7 @@ struct JournalMetrics {
 struct Seen {
     calls: BTreeSet<(String, &'static str)>,
     agents: BTreeSet<(String, &'static str)>,
+    trunks: BTreeSet<(String, String)>,
     queues: BTreeSet<(String, String)>,
 }
 
@@ -125,6 +127,12 @@ impl Metrics {
             calls_active: gauges(&registry, "zongji_calls_active", "Calls by tenant and state", &["tenant", "state"])?,
             queue_waiting: gauges(&registry, "zongji_queue_waiting", "Waiting callers by queue", &["tenant", "queue"])?,
             agents: gauges(&registry, "zongji_agents", "Agents by tenant and state", &["tenant", "state"])?,
+            trunk_registered: gauges(
+                &registry,
+                "zongji_trunk_registered",
+                "Whether a trunk that registers is registered",
+                &["tenant", "trunk"],
+            )?,
             queue_wait_seconds: histogram(
                 &registry,
                 "zongji_queue_wait_seconds",
@@ -264,12 +272,18 @@ impl Metrics {
         let mut calls: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
         let mut agents = calls.clone();
         let mut queues: BTreeMap<(String, String), i64> = BTreeMap::new();
+        let mut trunks = queues.clone();
         for (tenant, live) in live {
             for call in &live.calls {
                 *calls.entry((tenant.to_string(), call_state(call.state))).or_default() += 1;
             }
             for agent in &live.agents {
                 *agents.entry((tenant.to_string(), agent_state(agent.state))).or_default() += 1;
+            }
+            for trunk in &live.trunks {
+                if let Some(registration) = &trunk.registration {
+                    trunks.insert((tenant.to_string(), trunk.name.clone()), i64::from(registration.registered));
+                }
             }
             for queue in &live.queues {
                 queues.insert((tenant.to_string(), queue.name.to_string()), i64::from(queue.waiting));
@@ -279,6 +293,7 @@ impl Metrics {
         settle(&self.calls_active, &mut seen.calls, calls);
         settle(&self.agents, &mut seen.agents, agents);
         settle(&self.queue_waiting, &mut seen.queues, queues);
+        settle(&self.trunk_registered, &mut seen.trunks, trunks);
     }
 
     /// Prometheus text.

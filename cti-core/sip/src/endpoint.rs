@@ -12,7 +12,7 @@ use crate::session::Sessions;
 use crate::stack::{Stack, Timer, User};
 use crate::timer::TimerKey;
 use crate::wire::Uri;
-use crate::{ConnectionId, Event, Flow, Packet, ProbeId, RegistrationId, SessionId, Transmit, Transport};
+use crate::{ConnectionId, Event, Flow, Packet, ProbeId, RegistrationId, Replaces, SessionId, Transmit, Transport};
 
 /// Which digest algorithms a challenge offers (RFC 3261 22, RFC 8760).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -281,6 +281,11 @@ impl Endpoint {
         self.sessions.refer(&mut self.stack, now, session, uri);
     }
 
+    /// Presses a key by INFO (`application/dtmf-relay`), for a peer that takes no telephone-event; in the order of asking.
+    pub fn info_digit(&mut self, now: Timestamp, session: SessionId, digit: char) {
+        self.sessions.info_digit(&mut self.stack, now, session, digit);
+    }
+
     /// Keeps a registration: renewed at 80 % of its time, tried again after a failure, each with an `Event::RegisterResult`.
     pub fn register(&mut self, now: Timestamp, request: RegisterRequest) -> RegistrationId {
         self.registrations.register(&mut self.stack, now, request)
@@ -291,12 +296,27 @@ impl Endpoint {
         self.registrations.unregister(&mut self.stack, now, registration);
     }
 
+    /// Lets go of a registration that failed, without a word: no further attempt, no event.
+    pub fn forget_registration(&mut self, registration: RegistrationId) {
+        self.registrations.forget(&mut self.stack, registration);
+    }
+
     /// Asks by OPTIONS whether a peer is there; one `Event::Probed` follows.
     pub fn probe(&mut self, now: Timestamp, target: &Target) -> ProbeId {
         probe::send(&mut self.stack, now, target)
     }
 
     // Queries.
+
+    /// The session of the dialog that a peer wants replaced.
+    pub fn replaced(&self, named: &Replaces) -> Option<SessionId> {
+        self.sessions.replaced(named)
+    }
+
+    /// How a peer would name the dialog of this session, to have it replaced.
+    pub fn replaces(&self, session: SessionId) -> Option<Replaces> {
+        self.sessions.replaces(session)
+    }
 
     /// Where a registered phone is reached, newest contact first.
     pub fn contacts_of(&self, tenant: &str, user: &str) -> Vec<Target> {

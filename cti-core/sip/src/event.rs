@@ -39,6 +39,9 @@ pub struct InboundInvite {
     /// P-Asserted-Identity (RFC 3325), else Remote-Party-ID.
     pub asserted: Option<Party>,
     pub call_id: String,
+    /// The dialog that this one is to take the place of.
+    #[serde(default)]
+    pub replaces: Option<Replaces>,
     /// The SDP offer; `None` is a late offer (ours goes into the 200, theirs comes with `Event::Confirmed`).
     pub offer: Option<Bytes>,
 }
@@ -88,8 +91,19 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refer {
     pub target: Party,
-    /// A dialog that the new one is to take the place of (RFC 3891).
-    pub replaces: bool,
+    /// A dialog that the new one is to take the place of.
+    pub replaces: Option<Replaces>,
+}
+
+/// A dialog as whoever receives an INVITE with it has it (RFC 3891 6.1); `Endpoint::replaced` finds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaces {
+    pub call_id: String,
+    /// The receiver's tag, and that of its peer.
+    pub to_tag: String,
+    pub from_tag: String,
+    /// Only while it has no final answer.
+    pub early_only: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

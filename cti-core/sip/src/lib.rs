@@ -33,5 +33,7 @@ pub fn address_of(uri: &str) -> Option<std::net::SocketAddr> {
 pub use endpoint::{
     Account, DigestPolicy, Endpoint, EndpointConfig, EndpointState, InviteRequest, RegisterRequest, Target,
 };
-pub use event::{EndCause, Event, InboundInvite, Party, ProbeId, Refer, RegistrationId, RejectReason, SessionId};
+pub use event::{
+    EndCause, Event, InboundInvite, Party, ProbeId, Refer, RegistrationId, RejectReason, Replaces, SessionId,
+};
 pub use flow::{ConnectionId, Flow, Packet, Transmit, Transport};

@@ -94,7 +94,8 @@ impl Endpoint {
             return false;
         }
         let required: Vec<&str> = message.list(|h| matches!(h, Header::Require(_) | Header::ProxyRequire(_)));
-        let understood = |tag: &&&str| ["timer", "100rel"].iter().any(|ours| ours.eq_ignore_ascii_case(tag));
+        let understood =
+            |tag: &&&str| ["timer", "100rel", "replaces"].iter().any(|ours| ours.eq_ignore_ascii_case(tag));
         let required: Vec<&str> = required.iter().filter(|tag| !understood(tag)).copied().collect();
         if !required.is_empty() {
             let unsupported = required.join(", ");

@@ -73,6 +73,12 @@ impl Registrations {
         self.send(stack, now, id, None);
     }
 
+    pub fn forget(&mut self, stack: &mut Stack, id: RegistrationId) {
+        if let Some(mut registration) = self.all.remove(&id) {
+            stack.timers.cancel(&mut registration.timer);
+        }
+    }
+
     pub fn fire(&mut self, stack: &mut Stack, now: Timestamp, id: RegistrationId) {
         if let Some(registration) = self.all.get_mut(&id) {
             registration.timer = None;

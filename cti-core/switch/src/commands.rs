@@ -71,6 +71,9 @@ impl Engine {
             Command::Unmute { call_id } => {
                 self.talking_call(tenant, agent, call_id).and_then(|id| self.mute_own(id, agent, false))
             }
+            Command::Dtmf { call_id, digits } => {
+                self.own_call(tenant, agent, call_id).and_then(|id| self.press_keys(now, id, &digits))
+            }
             Command::Transfer { call_id, to } => {
                 self.own_call(tenant, agent, call_id).and_then(|id| self.transfer(now, id, agent, to))
             }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cti_base::{AgentName, Country, QueueName, TenantId};
+use cti_base::{AgentName, Country, Pii, QueueName, TenantId};
 use ivr_scripts::Script;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -80,6 +80,33 @@ pub struct TrunkDecl {
     /// Each host is asked by OPTIONS so often whether it is there, seconds; never without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options_s: Option<u32>,
+    /// G.722 and Opus are taken where the caller puts them first; else only where there is no G.711.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wideband: bool,
+    /// Where this system registers, so that the trunk's calls come to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<RegisterDecl>,
+}
+
+/// An account at a carrier's registrar; our INVITEs to the trunk answer challenges with it too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterDecl {
+    /// `sip:192.0.2.1:5060`; a name (`sip:carrier.example`) where the trunk's hosts are to be asked by it, in their order.
+    pub registrar: String,
+    pub user: String,
+    /// Relative to the tenant's file.
+    pub secret_file: String,
+    /// The file's line, filled in by whoever read it; never written by hand, never shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Pii<String>>,
+    /// How long a registration is asked for; it is renewed after four fifths of what is granted.
+    #[serde(default = "default_expires_s")]
+    pub expires_s: u32,
+}
+
+const fn default_expires_s() -> u32 {
+    600
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

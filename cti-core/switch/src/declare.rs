@@ -16,6 +16,7 @@ use crate::fact::{OfferEnd, Outcome};
 use crate::figures::Today;
 use crate::health::Health;
 use crate::outbound::{HostsDown, OutboundUse};
+use crate::registering::Registering;
 use crate::routing::TrunkTable;
 
 impl Engine {
@@ -35,6 +36,7 @@ impl Engine {
             outbound: OutboundUse::default(),
             hosts_down: HostsDown::default(),
             health: Health::default(),
+            registering: Registering::default(),
             records_pause_until: Timestamp::default(),
         });
         state.tenant = tenant.clone();
@@ -51,6 +53,7 @@ impl Engine {
         }
         self.declare_callbacks(now, &id);
         self.declare_hosts(now, &id);
+        self.declare_registrations(now, &id);
         let agents: Vec<AgentName> =
             self.tenants.get(&id).map(|s| s.agents.keys().cloned().collect()).unwrap_or_default();
         for agent in &agents {

@@ -90,6 +90,9 @@ pub enum Command {
     Mute { call_id: CallId },
     #[serde(rename = "call.unmute")]
     Unmute { call_id: CallId },
+    /// Presses keys towards whom the agent talks with.
+    #[serde(rename = "call.dtmf")]
+    Dtmf { call_id: CallId, digits: String },
     /// Hands the call on; its agent is in wrap-up.
     #[serde(rename = "call.transfer")]
     Transfer { call_id: CallId, to: To },

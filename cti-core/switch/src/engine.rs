@@ -30,6 +30,7 @@ use crate::input::Input;
 use crate::limits::{ALARM_STAY, ALARMS_MAX};
 use crate::live::Alarm;
 use crate::outbound::{HostsDown, OutboundUse};
+use crate::registering::Registering;
 use crate::routing::TrunkTable;
 use crate::timer::{AgentTimer, CallTimer, Timer, Timers};
 
@@ -128,6 +129,8 @@ pub(crate) struct TenantState {
     pub outbound: OutboundUse,
     pub hosts_down: HostsDown,
     pub health: Health,
+    /// By trunk.
+    pub registering: Registering,
     /// Until then the records are not waited for: they did not answer in time.
     pub records_pause_until: Timestamp,
 }
@@ -285,6 +288,7 @@ impl Engine {
                 Timer::Agent(tenant, agent, kind) => self.agent_timer(now, &tenant, &agent, kind),
                 Timer::Callback(id, kind) => self.callback_timer(now, id, kind),
                 Timer::Probe(tenant, host) => self.probe_host(now, &tenant, host),
+                Timer::Register(tenant, trunk) => self.register_trunk(now, &tenant, &trunk),
                 Timer::Acd(tenant) => self.acd_deadline(now, &tenant),
             }
             self.run_acd(now);
@@ -325,8 +329,7 @@ impl Engine {
             Event::Refer { session, refer } => self.referred(now, session, &refer),
             Event::Ended { session, cause } => self.session_ended(now, session, &cause),
             Event::Registered { tenant, user, contacts } => self.registered(now, &tenant, &user, contacts),
-            // This switch registers nowhere in this form of the tenant's file.
-            Event::RegisterResult { registration: _, result: _ } => {}
+            Event::RegisterResult { registration, result } => self.trunk_registered(now, registration, result),
             Event::Probed { probe, alive } => self.host_answered(now, probe, alive),
             Event::Unauthorized { user, source } => self.measures.push(Measure::Unauthorized { user, source }),
             Event::Rejected { reason } => self.measures.push(Measure::SipRejected { reason }),

@@ -246,7 +246,9 @@ impl Engine {
                 Timer::Call(id, _) => self.calls.contains_key(id) || self.endings.contains_key(id),
                 Timer::Agent(tenant, agent, _) => self.agent(tenant, agent).is_some(),
                 Timer::Callback(id, _) => self.callbacks.get(*id).is_some(),
-                Timer::Acd(tenant) | Timer::Probe(tenant, _) => self.tenants.contains_key(tenant),
+                Timer::Acd(tenant) | Timer::Probe(tenant, _) | Timer::Register(tenant, _) => {
+                    self.tenants.contains_key(tenant)
+                }
             };
             ensure!(lives, "{timer:?} is of nobody");
         }

@@ -24,6 +24,7 @@ pub mod limits;
 pub mod live;
 mod outbound;
 mod recover;
+mod registering;
 mod routing;
 mod snapshot;
 #[cfg(any(test, feature = "testing"))]

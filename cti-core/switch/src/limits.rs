@@ -96,10 +96,18 @@ pub const TRUNK_HOST_DOWN: Duration = Duration::from_secs(30);
 
 /// How often a trunk's hosts may be asked whether they are there, seconds.
 pub const OPTIONS_S: std::ops::RangeInclusive<u32> = 5..=3_600;
+/// How long a trunk's registration may be asked for, seconds.
+pub const REGISTER_S: std::ops::RangeInclusive<u32> = 30..=86_400;
+/// A registration that no host took is tried again after this, doubling up to `REGISTER_AGAIN_MAX`.
+pub const REGISTER_AGAIN: Duration = Duration::from_secs(5);
+pub const REGISTER_AGAIN_MAX: Duration = Duration::from_secs(120);
 /// A host that did not answer is asked again after this, doubling up to its usual time.
 pub const PROBE_AGAIN: Duration = Duration::from_secs(5);
 /// The hosts of a declaration are asked one after the other, so far apart.
 pub const PROBE_APART: Duration = Duration::from_millis(100);
+
+/// Keys of one command.
+pub const KEYS_MAX: usize = 32;
 
 /// Alarms shown at once, and how long one stays after it was last raised.
 pub const ALARMS_MAX: usize = 16;

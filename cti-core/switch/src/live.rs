@@ -9,6 +9,7 @@ use ts_rs::TS;
 use crate::acd::agent::Agent;
 use crate::call::{Call, Stage};
 use crate::callback::{Pending, Step};
+use crate::config::TrunkDecl;
 use crate::desk::{AgentState, CallState, Direction, MediaHealth};
 use crate::engine::{Engine, TenantState};
 use crate::figures::Levels;
@@ -22,6 +23,29 @@ pub struct Live {
     pub agents: Vec<AgentLive>,
     pub calls: Vec<CallLive>,
     pub alarms: Vec<Alarm>,
+    pub trunks: Vec<TrunkLive>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+pub struct TrunkLive {
+    pub name: String,
+    /// Calls on it.
+    pub calls: u32,
+    /// `None` where it does not register.
+    pub registration: Option<RegistrationLive>,
+}
+
+/// Where a trunk is registered, or what came of the last attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, TS)]
+pub struct RegistrationLive {
+    pub registered: bool,
+    /// The address that was asked last.
+    pub host: Option<String>,
+    /// The status that refused it last; 408 for no answer.
+    pub code: Option<u16>,
+    /// In this state.
+    #[ts(type = "number")]
+    pub since_ms: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, TS)]
@@ -174,7 +198,16 @@ impl Engine {
             agents: state.agents.values().map(agent_live).collect(),
             calls: Vec::new(),
             alarms: self.alarms_of(now, id),
+            trunks: state.tenant.doc.trunk.iter().map(|decl| trunk_live(state, decl)).collect(),
         }
+    }
+}
+
+fn trunk_live(state: &TenantState, decl: &TrunkDecl) -> TrunkLive {
+    TrunkLive {
+        name: decl.name.clone(),
+        calls: state.trunks.get(&decl.name).map_or(0, |used| used.calls),
+        registration: state.registering.live(&decl.name),
     }
 }
 

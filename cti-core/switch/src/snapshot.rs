@@ -25,6 +25,7 @@ use crate::figures::Today;
 use crate::health::Health;
 use crate::live::Alarm;
 use crate::outbound::{HostsDown, OutboundUse};
+use crate::registering::Registering;
 use crate::routing::TrunkTable;
 use crate::timer::Timers;
 
@@ -75,6 +76,7 @@ struct TenantRef<'a> {
     outbound: OutboundUse,
     hosts_down: &'a HostsDown,
     health: &'a Health,
+    registering: &'a Registering,
     records_pause_until: Timestamp,
 }
 
@@ -118,6 +120,8 @@ struct SavedTenant {
     hosts_down: HostsDown,
     #[serde(default)]
     health: Health,
+    #[serde(default)]
+    registering: Registering,
     records_pause_until: Timestamp,
 }
 
@@ -243,6 +247,7 @@ impl<'a> TenantRef<'a> {
             outbound: state.outbound,
             hosts_down: &state.hosts_down,
             health: &state.health,
+            registering: &state.registering,
             records_pause_until: state.records_pause_until,
         }
     }
@@ -262,6 +267,7 @@ impl SavedTenant {
             outbound,
             hosts_down,
             health,
+            registering,
             records_pause_until,
         } = self;
         let id = &tenant.doc.tenant.id;
@@ -289,6 +295,7 @@ impl SavedTenant {
             outbound,
             hosts_down,
             health,
+            registering,
             records_pause_until,
         })
     }

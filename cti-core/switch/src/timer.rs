@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     Acd(TenantId),
     /// A trunk's host is to be asked whether it is there.
     Probe(TenantId, String),
+    /// A trunk is to be registered.
+    Register(TenantId, String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,7 +111,7 @@ impl Timers {
         }
         let acds = self.keys.iter().rev().map_while(|(timer, (at, _))| match timer {
             Timer::Acd(tenant) => Some((tenant, *at)),
-            Timer::Call(..) | Timer::Agent(..) | Timer::Callback(..) | Timer::Probe(..) => None,
+            Timer::Call(..) | Timer::Agent(..) | Timer::Callback(..) | Timer::Probe(..) | Timer::Register(..) => None,
         });
         acds.filter(|(_, at)| *at <= now).map(|(tenant, _)| tenant.clone()).collect()
     }

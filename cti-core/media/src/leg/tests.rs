@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Direction;
+use crate::{Direction, Law};
 
 const START: Timestamp = Timestamp::from_millis(1_763_000_000_000);
 
@@ -133,7 +133,7 @@ fn a_relayed_packet_is_the_next_of_this_stream() {
 }
 
 fn leg_silence_after_transcoding() -> u8 {
-    Codec::Pcmu.encode(Codec::Pcma.linear()[0xd5])
+    Law::Pcmu.encode(Law::Pcma.linear()[0xd5])
 }
 
 #[test]

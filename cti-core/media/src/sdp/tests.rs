@@ -3,7 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn local() -> Local {
-    Local { rtp: "192.0.2.1:15100".parse().expect("an address"), session_id: 7, version: 3, srtp: None }
+    Local {
+        rtp: "192.0.2.1:15100".parse().expect("an address"),
+        session_id: 7,
+        version: 3,
+        srtp: None,
+        wideband: false,
+    }
 }
 
 /// An offer of the lines given, after the usual head.
@@ -248,4 +254,41 @@ proptest! {
             prop_assert!(read(&answer).is_ok());
         }
     }
+}
+
+#[test]
+fn wide_band_is_taken_where_there_is_nothing_else_or_it_is_wanted() {
+    const WIDE: &str = "m=audio 5000 RTP/AVP 111 9 0 8 101 102\na=rtpmap:111 opus/48000/2\n\
+                        a=rtpmap:101 telephone-event/8000\na=rtpmap:102 telephone-event/48000";
+    let check = |lines: &str, wideband: bool, expect: (Codec, u8, Option<u8>)| {
+        let local = Local { wideband, ..local() };
+        let (text, media) = answer(sdp(C, lines).as_bytes(), &local, Direction::SendRecv).expect("an answer");
+        assert_eq!((media.codec, media.payload_type, media.dtmf_payload_type), expect, "{lines}");
+        let again = read_answer(&text).expect("our answer is one");
+        assert_eq!((again.codec, again.payload_type), (media.codec, media.payload_type));
+    };
+    check(WIDE, false, (Codec::Pcmu, 0, Some(101)));
+    check(WIDE, true, (Codec::Opus, 111, Some(102)));
+    check("m=audio 5000 RTP/AVP 9 8", true, (Codec::G722, 9, None));
+    check("m=audio 5000 RTP/AVP 9", false, (Codec::G722, 9, None));
+    check(
+        "m=audio 5000 RTP/AVP 97 101\na=rtpmap:97 OPUS/48000/2\na=rtpmap:101 telephone-event/8000",
+        false,
+        (Codec::Opus, 97, Some(101)),
+    );
+    // No codec of ours: a clock or channels that are not its own.
+    let none = "m=audio 5000 RTP/AVP 97 98\na=rtpmap:97 opus/48000\na=rtpmap:98 G722/16000";
+    assert_eq!(answer(sdp(C, none).as_bytes(), &local(), Direction::SendRecv).err(), Some(SdpError::NoCommonCodec));
+}
+
+#[test]
+fn an_offer_names_the_other_sides_codec_first_and_then_g711() {
+    let formats = |codec: Codec| {
+        let text = String::from_utf8(offer(&local(), codec, Direction::SendRecv).to_vec()).expect("text");
+        text.lines().find_map(|line| line.strip_prefix("m=audio 15100 RTP/AVP ")).map(str::to_owned)
+    };
+    assert_eq!(formats(Codec::Pcma).as_deref(), Some("8 0 101"));
+    assert_eq!(formats(Codec::Pcmu).as_deref(), Some("0 8 101"));
+    assert_eq!(formats(Codec::G722).as_deref(), Some("9 8 0 101"));
+    assert_eq!(formats(Codec::Opus).as_deref(), Some("111 8 0 101"));
 }

@@ -122,7 +122,8 @@ fn changed_keys(old: &Value, new: &Value) -> Vec<String> {
 fn shown(key: &str, value: Option<&Value>) -> Option<String> {
     let text = match value {
         None => return Some("none".to_owned()),
-        Some(_) if key == "source" => return None,
+        // Too long to be shown, and what holds a secret.
+        Some(_) if key == "source" || key == "register" => return None,
         Some(value) => value.to_string(),
     };
     (text.len() <= SHOWN_BYTES_MAX).then_some(text)

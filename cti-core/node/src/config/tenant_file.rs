@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cti_base::AgentName;
+use cti_base::{AgentName, Pii};
 use cti_switch::config::{ConfigError, Phone, Tenant, TenantDoc};
 use md5::Md5;
 use sha2::{Digest, Sha256};
@@ -43,6 +43,12 @@ impl TenantFile {
             match read(&script) {
                 Ok(source) => ivr.source = Some(source),
                 Err(problem) => reader.fault(&format!("ivr[{}].file", ivr.name), &problem.to_string()),
+            }
+        }
+        for trunk in &mut doc.trunk {
+            if let Some(register) = &mut trunk.register {
+                let path = format!("trunk[{}].register.secret_file", trunk.name);
+                register.secret = reader.secret(&path, &register.secret_file).map(Pii::new);
             }
         }
         let mut passwords = BTreeMap::new();

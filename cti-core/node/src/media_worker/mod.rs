@@ -6,6 +6,7 @@
 //! Neither way loses anything: a full worker is waited for, and news that the callback gives back are told again.
 
 mod counters;
+mod keys;
 mod news;
 mod play;
 mod prompts;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use cti_media::prompt::Prompt;
 use cti_media::rtp::FRAME_SAMPLES;
 use cti_media::tone::Tone;
-use cti_media::{Audio, Codec, PlayId};
+use cti_media::{Audio, Law, PlayId};
 
 use super::PromptLibrary;
 
@@ -55,10 +55,10 @@ impl Playing {
     }
 
     /// Fills the next 20 ms; `false` at the end. A loop goes on within a frame; an end is filled up with silence.
-    pub fn fill(&mut self, codec: Codec, frame: &mut [u8]) -> bool {
+    pub fn fill(&mut self, law: Law, frame: &mut [u8]) -> bool {
         debug_assert_eq!(frame.len(), FRAME_SAMPLES);
         if self.samples == 0 {
-            frame.fill(codec.silence());
+            frame.fill(law.silence());
             return self.repeat;
         }
         let mut filled = 0;
@@ -73,8 +73,8 @@ impl Playing {
             let count = (part.samples() - self.offset).min(frame.len() - filled);
             let space = &mut frame[filled..filled + count];
             match part {
-                Part::Prompt(prompt) => space.copy_from_slice(&prompt.bytes(codec)[self.offset..self.offset + count]),
-                Part::Silence(_) => space.fill(codec.silence()),
+                Part::Prompt(prompt) => space.copy_from_slice(&prompt.bytes(law)[self.offset..self.offset + count]),
+                Part::Silence(_) => space.fill(law.silence()),
             }
             filled += count;
             self.offset += count;
@@ -83,7 +83,7 @@ impl Playing {
                 self.offset = 0;
             }
         }
-        frame[filled..].fill(codec.silence());
+        frame[filled..].fill(law.silence());
         filled != 0
     }
 }
@@ -125,7 +125,7 @@ mod tests {
         let mut playing = Playing::new(PlayId(1), audio, repeat, &library());
         let mut all = Vec::new();
         let mut frame = [0; FRAME_SAMPLES];
-        while all.len() < limit * FRAME_SAMPLES && playing.fill(Codec::Pcma, &mut frame) {
+        while all.len() < limit * FRAME_SAMPLES && playing.fill(Law::Pcma, &mut frame) {
             all.extend_from_slice(&frame);
         }
         all
@@ -133,8 +133,8 @@ mod tests {
 
     #[test]
     fn parts_follow_each_other_without_a_gap() {
-        let ramp: Vec<u8> = (0..100).map(|n| Codec::Pcma.encode(n * 300)).collect();
-        let silence = |count: usize| vec![Codec::Pcma.silence(); count];
+        let ramp: Vec<u8> = (0..100).map(|n| Law::Pcma.encode(n * 300)).collect();
+        let silence = |count: usize| vec![Law::Pcma.silence(); count];
         let audio = [prompt("en/ramp"), Audio::Silence(10), prompt("en/ramp")];
         assert_eq!(played(&audio, false, 9), [ramp.clone(), silence(80), ramp.clone(), silence(40)].concat());
         // A loop of 100 samples goes on within a frame.
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_tone_is_the_one_asked_for() {
         let heard = played(&[Audio::Tone { hz: 440, ms: 100 }], false, 10);
-        let linear: Vec<i16> = heard.iter().map(|byte| Codec::Pcma.linear()[usize::from(*byte)]).collect();
+        let linear: Vec<i16> = heard.iter().map(|byte| Law::Pcma.linear()[usize::from(*byte)]).collect();
         assert_eq!(linear.len(), 800);
         assert!(cti_media::tone::share(&linear, 440.0) > 0.9);
     }
@@ -156,6 +156,6 @@ mod tests {
         assert!(played(&[prompt("en/empty")], false, 5).is_empty());
         assert_eq!(played(&[prompt("en/none"), Audio::Silence(20)], false, 5).len(), 160);
         // An empty loop is silence for ever, not a busy one.
-        assert_eq!(played(&[prompt("en/empty"), prompt("en/none")], true, 5), vec![Codec::Pcma.silence(); 800]);
+        assert_eq!(played(&[prompt("en/empty"), prompt("en/none")], true, 5), vec![Law::Pcma.silence(); 800]);
     }
 }

@@ -1,5 +1,5 @@
-//! Who hears whom on one worker. Two legs that hear each other and nobody else are relayed; whoever else hears somebody is
-//! mixed for, and only those whom they hear are decoded.
+//! Who hears whom on one worker. Two legs that hear each other and nobody else are relayed, where the packets of the one can be
+//! the other's; whoever else hears somebody is mixed for, and only those whom they hear are decoded.
 
 use cti_base::Timestamp;
 use cti_media::leg::FRAME_LEN;
@@ -15,6 +15,8 @@ pub(super) struct Place {
     pub hears: Vec<usize>,
     pub heard_by: Vec<usize>,
     /// The one it hears and is heard by, each alone.
+    pub other: Option<usize>,
+    /// The same, where what it says is relayed to them.
     pub relay: Option<usize>,
     /// The leg hears a mix.
     pub mixed: bool,
@@ -83,7 +85,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     }
 
     /// Works out anew who is relayed, mixed for and decoded, of these legs and those around them.
-    fn arrange(&mut self, mut slots: Vec<usize>) {
+    pub(super) fn arrange(&mut self, mut slots: Vec<usize>) {
         let around: Vec<usize> =
             slots.iter().filter_map(|slot| self.place(*slot)).flat_map(|p| p.heard_by.clone()).collect();
         slots.extend(around);
@@ -113,21 +115,25 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     /// Relayed, mixed for, or neither.
     fn choose_way(&mut self, slot: usize) {
         let Some(place) = self.place(slot) else { return };
-        let relay = match place.hears.as_slice() {
+        let other = match place.hears.as_slice() {
             [only] if self.place(*only).is_some_and(|other| other.hears == [slot]) => Some(*only),
             _ => None,
         };
+        let codec = |slot: usize| self.legs[slot].as_ref()?.leg.media().map(|media| media.codec);
+        let relays =
+            |other: &usize| codec(slot).zip(codec(*other)).is_none_or(|(codec, others)| codec.relays_to(others));
+        let relay = other.filter(relays);
         let mixed = relay.is_none() && !place.hears.is_empty();
         let (was_relayed, was_mixed) = (place.relay, place.mixed);
         let now = self.now;
         let Some(place) = self.place_mut(slot) else { return };
-        (place.relay, place.mixed) = (relay, mixed);
+        (place.other, place.relay, place.mixed) = (other, relay, mixed);
         if relay.is_some() && relay != was_relayed {
             (place.since, place.silence_told) = (now, false);
         }
         if mixed && !was_mixed {
             self.mixed.push(slot);
-            if let Some(leg) = self.legs[slot].as_mut().filter(|leg| leg.playing.is_none()) {
+            if let Some(leg) = self.legs[slot].as_mut().filter(|leg| !leg.is_fed()) {
                 leg.leg.begin_frames();
             }
             self.start_ticks();
@@ -147,18 +153,20 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let mut packet = [0; FRAME_LEN];
         for index in 0..self.mixed.len() {
             let slot = self.mixed[index];
-            let Some(listener) = self.legs[slot].as_ref().filter(|leg| leg.playing.is_none()) else { continue };
-            let codec = listener.leg.media().map_or(Codec::Pcma, |media| media.codec);
+            let Some(listener) = self.legs[slot].as_ref().filter(|leg| !leg.is_fed()) else { continue };
             let mut sum = Sum::default();
             for heard in &listener.place.hears {
                 if let Some(source) = self.place(*heard).and_then(|place| place.source.as_ref()) {
                     sum.add(source.frame());
                 }
             }
-            sum.encode(codec, &mut packet[HEADER_LEN..]);
             let Some(listener) = &mut self.legs[slot] else { continue };
-            if let Some(to) = listener.leg.frame(self.now, tick, &mut packet) {
-                listener.send(&packet, to, &mut self.tally);
+            match listener.leg.media().map_or(Codec::Pcma, |media| media.codec).law() {
+                Some(law) => {
+                    sum.encode(law, &mut packet[HEADER_LEN..]);
+                    listener.send_frame(self.now, tick, &mut packet, &mut self.tally);
+                }
+                None => listener.send_linear(self.now, tick, &sum.linear(), &mut packet, &mut self.tally),
             }
         }
     }

@@ -9,12 +9,16 @@ use std::time::Duration;
 
 use cti_base::{LegId, RecordingId, Rng, Timestamp};
 use cti_media::leg::{Content, Dropped, FRAME_LEN, Incoming, Leg};
-use cti_media::rtp::HEADER_LEN;
-use cti_media::{Codec, Direction, LegMedia, LegStats, MediaCommand, MediaEvent, Side};
+use cti_media::mixer::Frame;
+use cti_media::rtp::{FRAME_SAMPLES, HEADER_LEN};
+use cti_media::samples::Samples;
+use cti_media::voice::{self, Voice};
+use cti_media::{Codec, Direction, Law, LegMedia, LegStats, MediaCommand, MediaEvent, Side};
 use mio::{Events, Interest, Poll, Token};
 use recordings::{Recorder, RecorderError};
 
 use super::counters::Tally;
+use super::keys::Keys;
 use super::news::News;
 use super::play::Playing;
 use super::recording::{self, Recording};
@@ -74,8 +78,9 @@ pub(super) struct Worker<E> {
     by_id: BTreeMap<LegId, usize>,
     unbound: Vec<Unbound>,
     bind_at: Timestamp,
-    /// Slots with a playback, with a mix, and those whose audio is decoded for one.
+    /// Slots with a playback, with keys to be pressed, with a mix, and those whose audio is decoded for one.
     playing: Vec<usize>,
+    pub(super) pressing: Vec<usize>,
     pub(super) mixed: Vec<usize>,
     pub(super) sources: Vec<usize>,
     ticks: Option<Ticks>,
@@ -99,6 +104,10 @@ pub(super) struct Slot {
     pub leg: Leg,
     pub place: Place,
     pub playing: Option<Playing>,
+    /// Keys that are pressed towards the peer.
+    pub keys: Option<Box<Keys>>,
+    /// Where the codec has a memory.
+    voice: Option<Box<Voice>>,
     muted: bool,
     record: Option<(RecordingId, Side)>,
     report_at: Timestamp,
@@ -158,6 +167,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             unbound: Vec::new(),
             bind_at: now,
             playing: Vec::new(),
+            pressing: Vec::new(),
             mixed: Vec::new(),
             sources: Vec::new(),
             ticks: None,
@@ -274,6 +284,11 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                     self.stop_playing(slot);
                 }
             }
+            MediaCommand::Press { leg, digits } => {
+                if let Some(slot) = self.slot(leg) {
+                    self.press(slot, &digits);
+                }
+            }
             MediaCommand::Mute { leg, muted } => {
                 if let Some(leg) = self.slot(leg).and_then(|slot| self.legs[slot].as_mut()) {
                     leg.muted = muted;
@@ -331,7 +346,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         // Reports of legs opened together do not leave together.
         let report_at = self.now + REPORT.mul_f64(0.5 + 0.5 * self.rng.unit());
         let (place, secure) = (Place::default(), None);
-        let opened = Slot { id, way, secure, leg, place, playing: None, muted: false, record: None, report_at };
+        let (playing, keys, voice) = (None, None, None);
+        let opened = Slot { id, way, secure, leg, place, playing, keys, voice, muted: false, record: None, report_at };
         match self.legs.get_mut(slot) {
             Some(place) => *place = Some(opened),
             None => self.legs.push(Some(opened)),
@@ -374,17 +390,25 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
 
     fn connect(&mut self, id: LegId, media: LegMedia) {
         let now = self.now;
-        let Some(leg) = self.slot(id).and_then(|slot| self.legs[slot].as_mut()) else { return };
+        let Some(slot) = self.slot(id) else { return };
+        let Some(leg) = self.legs[slot].as_mut() else { return };
         Secure::follow(&mut leg.secure, media.srtp.as_deref());
+        if leg.voice.as_ref().map(|voice| voice.codec()) != Some(media.codec) {
+            leg.voice = Voice::new(media.codec);
+        }
         leg.leg.connect(media);
         leg.place.since = now;
+        // Whether it is relayed hangs on its codec.
+        self.arrange(vec![slot]);
     }
 
     fn play(&mut self, id: LegId, playing: Playing) {
         let Some(slot) = self.slot(id) else { return };
         let Some(leg) = &mut self.legs[slot] else { return };
         if leg.playing.replace(playing).is_none() {
-            leg.leg.begin_frames();
+            if leg.keys.is_none() {
+                leg.leg.begin_frames();
+            }
             self.playing.push(slot);
         }
         self.start_ticks();
@@ -471,6 +495,7 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     fn remove(&mut self, slot: usize) -> LegStats {
         self.leave_room(slot);
         self.stop_playing(slot);
+        self.pressing.retain(|pressing| *pressing != slot);
         let Some(mut leg) = self.legs[slot].take() else { return LegStats::default() };
         if let Some((id, side)) = leg.record
             && let Some(recording) = self.recordings.get_mut(&id)
@@ -540,18 +565,40 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let datagram = &mut self.datagram[..len];
         let (header, content) = match leg.leg.receive(self.now, from, datagram) {
             Incoming::Audio { header, codec } => {
-                if let Some((id, side)) = leg.record
-                    && !leg.muted
-                    && let Some(recording) = self.recordings.get_mut(&id)
-                {
-                    let payload = &datagram[header.payload.clone()];
-                    recording.lanes.put(self.now, side, header.ssrc, header.timestamp, codec, payload);
+                let record = leg.record.filter(|_| !leg.muted);
+                let mut recording = record.and_then(|(id, side)| Some((self.recordings.get_mut(&id)?, side)));
+                let mut source = leg.place.source.as_mut().filter(|_| !leg.muted);
+                if recording.is_some() || source.is_some() {
+                    let (now, ssrc, payload) = (self.now, header.ssrc, &datagram[header.payload.clone()]);
+                    let mut said = |timestamp: u32, said: Samples<'_>| {
+                        if let Some((recording, side)) = &mut recording {
+                            recording.lanes.put(now, *side, ssrc, timestamp, said);
+                        }
+                        if let Some(source) = &mut source {
+                            source.put(ssrc, timestamp, said);
+                        }
+                    };
+                    match (codec.law(), &mut leg.voice) {
+                        (Some(law), _) => said(header.timestamp, Samples::G711(law, payload)),
+                        (None, Some(voice)) => {
+                            let at = voice::At { ssrc, sequence: header.sequence, timestamp: header.timestamp };
+                            voice.decode(at, payload, said);
+                        }
+                        (None, None) => {}
+                    }
                 }
                 (header, Content::Audio(codec))
             }
             Incoming::Event { header, digit } => {
                 if let Some(digit) = digit {
                     self.news.tell(MediaEvent::Digit { leg: leg.id, digit });
+                }
+                // Where no packets are relayed the key is pressed anew.
+                if let (Some(digit), Some(other), None, false) = (digit, leg.place.other, leg.place.relay, leg.muted) {
+                    self.tally.packets_in += 1;
+                    let mut text = [0; 4];
+                    self.press(other, digit.encode_utf8(&mut text));
+                    return;
                 }
                 (header, Content::Event)
             }
@@ -568,11 +615,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         if leg.muted {
             return;
         }
-        if let (Some(source), Content::Audio(codec)) = (&mut leg.place.source, content) {
-            source.put(header.ssrc, header.timestamp, codec, &datagram[header.payload.clone()]);
-        }
         let Some(peer) = leg.place.relay else { return };
-        let Some(peer) = self.legs[peer].as_mut().filter(|peer| peer.playing.is_none()) else { return };
+        let Some(peer) = self.legs[peer].as_mut().filter(|peer| !peer.is_fed()) else { return };
         if let Some((to, packet)) = peer.leg.relay(self.now, header, content, datagram) {
             peer.send(packet, to, &mut self.tally);
         }
@@ -581,13 +625,14 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     fn run_ticks(&mut self) {
         let Some(mut ticks) = self.ticks else { return };
         for _ in 0..CATCH_UP_MAX {
-            if self.playing.is_empty() && self.mixed.is_empty() {
+            if self.playing.is_empty() && self.mixed.is_empty() && self.pressing.is_empty() {
                 self.ticks = None;
                 return;
             }
             if self.now < ticks.due_at() {
                 break;
             }
+            self.press_on(ticks.next);
             self.tick(ticks.next);
             self.mix(ticks.next);
             ticks.next += 1;
@@ -606,11 +651,19 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         let mut index = 0;
         while let Some(&slot) = self.playing.get(index) {
             let Some(leg) = &mut self.legs[slot] else { break };
-            let codec = leg.leg.media().map_or(Codec::Pcma, |media| media.codec);
+            let law = leg.leg.media().map_or(Codec::Pcma, |media| media.codec).law();
             let Some(playing) = &mut leg.playing else { break };
-            if playing.fill(codec, &mut packet[HEADER_LEN..]) {
-                if let Some(to) = leg.leg.frame(self.now, number, &mut packet) {
-                    leg.send(&packet, to, &mut self.tally);
+            if playing.fill(law.unwrap_or(Law::Pcma), &mut packet[HEADER_LEN..]) {
+                if leg.keys.is_some() {
+                    // They are heard instead.
+                } else if law.is_some() {
+                    leg.send_frame(self.now, number, &mut packet, &mut self.tally);
+                } else {
+                    let mut frame = [0; FRAME_SAMPLES];
+                    for (sample, byte) in frame.iter_mut().zip(&packet[HEADER_LEN..]) {
+                        *sample = Law::Pcma.linear()[usize::from(*byte)];
+                    }
+                    leg.send_linear(self.now, number, &frame, &mut packet, &mut self.tally);
                 }
                 index += 1;
             } else {
@@ -705,6 +758,27 @@ fn rtcp_token(slot: usize) -> Token {
 }
 
 impl Slot {
+    /// Whether it hears something else than whom it hears.
+    pub fn is_fed(&self) -> bool {
+        self.playing.is_some() || self.keys.is_some()
+    }
+
+    /// 20 ms that are encoded already.
+    pub fn send_frame(&mut self, now: Timestamp, tick: u64, packet: &mut [u8], tally: &mut Tally) {
+        if let Some(to) = self.leg.frame(now, tick, packet) {
+            self.send(packet, to, tally);
+        }
+    }
+
+    /// 20 ms for a codec with a memory; `packet` is the space for it.
+    pub fn send_linear(&mut self, now: Timestamp, tick: u64, frame: &Frame, packet: &mut [u8], tally: &mut Tally) {
+        let Some(voice) = &mut self.voice else { return };
+        let len = voice.encode(frame, &mut packet[HEADER_LEN..]);
+        if len > 0 {
+            self.send_frame(now, tick, &mut packet[..HEADER_LEN + len], tally);
+        }
+    }
+
     /// Counts what became of it.
     pub fn send(&mut self, packet: &[u8], to: SocketAddr, tally: &mut Tally) {
         let packet = match &mut self.secure {

@@ -10,7 +10,7 @@ use cti_base::Rng;
 use cti_media::dtmf::{self, Press};
 use cti_media::prompt::Prompt;
 use cti_media::rtp::{self, FRAME_SAMPLES, HEADER_LEN, Header, Reception};
-use cti_media::{Codec, LegMedia};
+use cti_media::{Law, LegMedia};
 
 use super::DIGITS_MAX;
 
@@ -146,9 +146,9 @@ impl Audio {
                     digit(key);
                 }
             } else if header.payload_type == media.payload_type
-                && let Some(heard) = &mut self.heard
+                && let (Some(heard), Some(law)) = (&mut self.heard, media.codec.law())
             {
-                heard.add(header.ssrc, header.timestamp, payload, media.codec);
+                heard.add(header.ssrc, header.timestamp, payload, law);
             }
         }
     }
@@ -156,6 +156,8 @@ impl Audio {
     fn send(&mut self) {
         let Some(media) = &self.media else { return };
         let Some(target) = media.remote_rtp.filter(|_| media.direction.sends()) else { return };
+        // This phone speaks G.711 alone: its own offers name nothing else.
+        let Some(law) = media.codec.law() else { return };
         let mut packet = [0u8; HEADER_LEN + FRAME_SAMPLES];
         let timestamp = self.timestamp;
         self.timestamp = self.timestamp.wrapping_add(FRAME_SAMPLES as u32);
@@ -177,7 +179,7 @@ impl Audio {
                     self.gap = GAP_TICKS;
                 }
                 self.gap = self.gap.saturating_sub(1);
-                if !fill(&self.sound, &mut self.position, media.codec, &mut packet[HEADER_LEN..]) {
+                if !fill(&self.sound, &mut self.position, law, &mut packet[HEADER_LEN..]) {
                     return;
                 }
                 (packet.len(), !self.begun, media.payload_type, timestamp)
@@ -212,12 +214,12 @@ impl Audio {
 }
 
 /// The next 20 ms of a sound; `false` where nothing is sent.
-fn fill(sound: &Sound, position: &mut usize, codec: Codec, frame: &mut [u8]) -> bool {
+fn fill(sound: &Sound, position: &mut usize, law: Law, frame: &mut [u8]) -> bool {
     match sound {
         Sound::Nothing => return false,
-        Sound::Silence => frame.fill(codec.silence()),
+        Sound::Silence => frame.fill(law.silence()),
         Sound::Samples(prompt) => {
-            let bytes = prompt.bytes(codec);
+            let bytes = prompt.bytes(law);
             if bytes.is_empty() {
                 return false;
             }
@@ -231,7 +233,7 @@ fn fill(sound: &Sound, position: &mut usize, codec: Codec, frame: &mut [u8]) -> 
 }
 
 impl Heard {
-    fn add(&mut self, ssrc: u32, timestamp: u32, payload: &[u8], codec: Codec) {
+    fn add(&mut self, ssrc: u32, timestamp: u32, payload: &[u8], law: Law) {
         let (_, base) = match self.first {
             Some(first) if first.0 == ssrc => first,
             // Another source goes on where the last one ended.
@@ -245,7 +247,7 @@ impl Heard {
         if self.samples.len() < end {
             self.samples.resize(end, 0);
         }
-        let linear = codec.linear();
+        let linear = law.linear();
         for (sample, byte) in self.samples[at..end].iter_mut().zip(payload) {
             *sample = linear[usize::from(*byte)];
         }
@@ -275,22 +277,22 @@ mod tests {
         assert_eq!(prompt.samples(), 8_000);
         let mut position = 7_900;
         let mut frame = [0u8; 160];
-        assert!(fill(&Sound::Samples(Arc::clone(&prompt)), &mut position, Codec::Pcma, &mut frame));
+        assert!(fill(&Sound::Samples(Arc::clone(&prompt)), &mut position, Law::Pcma, &mut frame));
         assert_eq!(position, 60);
-        assert_eq!(frame[100..], prompt.bytes(Codec::Pcma)[..60]);
+        assert_eq!(frame[100..], prompt.bytes(Law::Pcma)[..60]);
     }
 
     #[test]
     fn heard_audio_stands_where_its_timestamp_says() {
         let mut heard = Heard::default();
-        let loud = [Codec::Pcma.encode(1_000); 160];
-        heard.add(1, 5_000, &loud, Codec::Pcma);
-        heard.add(1, 5_320, &loud, Codec::Pcma);
+        let loud = [Law::Pcma.encode(1_000); 160];
+        heard.add(1, 5_000, &loud, Law::Pcma);
+        heard.add(1, 5_320, &loud, Law::Pcma);
         assert_eq!(heard.samples.len(), 480);
         assert_eq!((heard.samples[160], heard.samples[319]), (0, 0), "the lost packet is silence");
-        heard.add(2, 77, &loud, Codec::Pcma);
+        heard.add(2, 77, &loud, Law::Pcma);
         assert_eq!(heard.samples.len(), 640);
-        heard.add(2, 77u32.wrapping_sub(9_999_999), &loud, Codec::Pcma);
+        heard.add(2, 77u32.wrapping_sub(9_999_999), &loud, Law::Pcma);
         assert_eq!(heard.samples.len(), 640, "a wild timestamp takes no memory");
     }
 }

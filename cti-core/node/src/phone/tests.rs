@@ -348,7 +348,13 @@ fn a_manual_phone_answers_the_callers_notify() {
     let (phone, _events) = start(vec![manual]);
     let mut switch = Peer::bind(16_111);
     let target = switch.endpoint.target_of("sip:1001@127.0.0.1:16110").expect("an address");
-    let local = Local { rtp: SocketAddr::from(([127, 0, 0, 1], 16_112)), session_id: 1, version: 1, srtp: None };
+    let local = Local {
+        rtp: SocketAddr::from(([127, 0, 0, 1], 16_112)),
+        session_id: 1,
+        version: 1,
+        srtp: None,
+        wideband: false,
+    };
     let session = switch.endpoint.invite(
         clock::now(),
         InviteRequest {

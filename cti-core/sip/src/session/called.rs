@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cti_base::{Pii, Timestamp};
 
+use super::referring::replaces_of;
 use super::reliable::{self, Reliable};
 use super::{Incoming, Phase, Sent, Session, Sessions, dialog_lines, timer};
 use crate::dialog::Dialog;
@@ -210,6 +211,7 @@ fn inbound(request: &Message, flow: Flow) -> InboundInvite {
         to: request.to.party(),
         asserted: asserted.or_else(|| request.other("Remote-Party-ID").and_then(party)),
         call_id: request.call_id.clone(),
+        replaces: request.other("Replaces").and_then(replaces_of),
         offer: request.sdp(),
     }
 }

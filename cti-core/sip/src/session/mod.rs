@@ -26,12 +26,12 @@ use crate::stack::{ClientId, ServerId, SessionTimer, Stack, Timer, User};
 use crate::timer::TimerKey;
 use crate::transaction::ClientKind;
 use crate::wire::{Builder, Message};
-use crate::{EndCause, Event, Flow, InviteRequest, SessionId};
+use crate::{EndCause, Event, Flow, InviteRequest, Replaces, SessionId};
 
 /// What we understand, for Allow (RFC 3261 20.5).
 pub const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, REGISTER, NOTIFY, INFO, UPDATE, PRACK, REFER";
-/// Extensions that we understand: session timers (RFC 4028) and reliable provisional answers (RFC 3262).
-pub const SUPPORTED: &str = "timer, 100rel";
+/// Extensions that we understand: session timers (RFC 4028), reliable provisional answers (RFC 3262), replaced dialogs (RFC 3891).
+pub const SUPPORTED: &str = "timer, 100rel, replaces";
 /// Events of NOTIFY that a phone of ours understands (RFC 6665 8.2.2).
 pub const ALLOW_EVENTS: &str = "talk, hold, refer";
 pub const ACCEPT: &str = "application/sdp, application/dtmf-relay, application/dtmf";
@@ -210,6 +210,20 @@ impl Sessions {
         let same = dialog.call_id == message.call_id
             && (dialog.remote_tag == message.from.tag().unwrap_or("") || dialog.remote_tag.is_empty());
         same.then_some(id)
+    }
+
+    /// The session of a dialog that a peer names.
+    pub fn replaced(&self, named: &Replaces) -> Option<SessionId> {
+        let id = *self.by_tag.get(&named.to_tag)?;
+        let dialog = &self.all.get(&id)?.dialog;
+        (dialog.call_id == named.call_id && dialog.remote_tag == named.from_tag).then_some(id)
+    }
+
+    /// The peer has our tag as the remote one.
+    pub fn replaces(&self, id: SessionId) -> Option<Replaces> {
+        let dialog = &self.all.get(&id)?.dialog;
+        let (to_tag, from_tag) = (dialog.remote_tag.clone(), dialog.local_tag.clone());
+        Some(Replaces { call_id: dialog.call_id.clone(), to_tag, from_tag, early_only: false })
     }
 
     pub fn fire(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, timer: SessionTimer) {

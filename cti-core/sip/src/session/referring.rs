@@ -5,8 +5,8 @@ use cti_base::Timestamp;
 use super::{Incoming, Phase, Session, Sessions};
 use crate::reply;
 use crate::stack::{Stack, User};
-use crate::wire::{Message, NameAddr, Uri};
-use crate::{Party, Refer, SessionId};
+use crate::wire::{Message, NameAddr, Uri, param, unescape};
+use crate::{Party, Refer, Replaces, SessionId};
 
 impl Sessions {
     pub fn answer_refer(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, code: u16) {
@@ -28,6 +28,18 @@ impl Sessions {
         }
     }
 
+    pub fn info_digit(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, digit: char) {
+        /// Milliseconds.
+        const DURATION: u32 = 160;
+        let talking = |session: &&mut Session| session.phase == Phase::Talking;
+        let Some(session) = self.all.get_mut(&id).filter(talking) else { return };
+        session.send_within(stack, now, rsip::Method::Info, User::Nobody, |stack, flow, mut out| {
+            out.line("Contact", &stack.contact(flow, "")).line("User-Agent", &stack.config.user_agent);
+            let body = format!("Signal={digit}\r\nDuration={DURATION}\r\n");
+            out.body("application/dtmf-relay", body.as_bytes())
+        });
+    }
+
     pub fn refer(&mut self, stack: &mut Stack, now: Timestamp, id: SessionId, uri: &str) {
         let talking = |session: &&mut Session| session.phase == Phase::Talking;
         let Some(session) = self.all.get_mut(&id).filter(talking) else { return };
@@ -40,12 +52,28 @@ impl Sessions {
     }
 }
 
+/// `call-id;to-tag=7;from-tag=8;early-only` (RFC 3891 6.1).
+pub(super) fn replaces_of(value: &str) -> Option<Replaces> {
+    let (call_id, params) = value.split_once(';')?;
+    let tag = |name| param(params, name).map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned);
+    Some(Replaces {
+        call_id: call_id.trim().to_owned(),
+        to_tag: tag("to-tag")?,
+        from_tag: tag("from-tag")?,
+        early_only: param(params, "early-only").is_some(),
+    })
+}
+
 /// Whom a REFER names; exactly one Refer-To (RFC 3515 2.4.2).
 pub(super) fn refer_of(request: &Message) -> Option<Refer> {
     let address = NameAddr::parse(request.other("Refer-To")?)?;
     let uri = Uri::parse(&address.uri_text).ok()?;
-    let named = uri.headers.split('&').filter_map(|header| header.split('=').next());
-    let replaces = named.clone().any(|name| name.eq_ignore_ascii_case("Replaces"));
+    let named = uri.headers.split('&').filter_map(|header| header.split_once('='));
+    let mut replaces = named.filter(|(name, _)| name.eq_ignore_ascii_case("Replaces"));
+    let replaces = match replaces.next() {
+        Some((_, value)) => Some(replaces_of(&unescape(value))?),
+        None => None,
+    };
     let by_invite = uri.param("method").is_none_or(|method| method.eq_ignore_ascii_case("INVITE"));
     let user = cti_base::Pii::new(uri.user());
     by_invite.then_some(Refer { target: Party { display: None, user, host: uri.host }, replaces })

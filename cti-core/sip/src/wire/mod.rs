@@ -21,4 +21,4 @@ pub(crate) use message::{Malformed, Message, Start, next_cseq};
 pub(crate) use method::{Method, is_token, name_of};
 pub(crate) use names::value as header_value;
 pub(crate) use text::{clean, quote, split, unquote};
-pub(crate) use uri::{SIP_PORT, Uri, UriError, escape_user, param};
+pub(crate) use uri::{SIP_PORT, Uri, UriError, escape_user, param, unescape};

@@ -217,7 +217,7 @@ fn a_carriers_reliable_answer_is_acknowledged_once_and_its_description_counts() 
     let now = net.now;
     net.ends[0].1.invite(now, call);
     let invite = sent(&mut net).remove(0);
-    assert_eq!(line(&invite, "Supported"), Some("timer, 100rel"));
+    assert_eq!(line(&invite, "Supported"), Some("timer, 100rel, replaces"));
     let answer = |first: &str, extra: &str| {
         let get = |name: &str| line(&invite, name).expect("a line").to_owned();
         format!(

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cti_sip::{EndCause, Event, Refer, RejectReason, SessionId};
+use cti_sip::{EndCause, Event, Refer, RejectReason, Replaces, SessionId};
 
 use crate::net::{Faults, Net};
 
@@ -78,7 +78,7 @@ fn requests_that_can_not_be_served_get_their_status_and_are_counted() {
     let plain = |method: &str| request(method, "b", TO, 1, "");
     check(plain("OPTIONS"), 200, allow, None);
     check(plain("OPTIONS"), 200, "\r\nAccept: application/sdp", None);
-    check(plain("OPTIONS"), 200, "\r\nSupported: timer, 100rel\r\n", None);
+    check(plain("OPTIONS"), 200, "\r\nSupported: timer, 100rel, replaces\r\n", None);
     check(plain("REFER"), 405, allow, Some(RejectReason::UnsupportedMethod));
     check(plain("MESSAGE"), 405, allow, Some(RejectReason::UnsupportedMethod));
     check(plain("FROBNICATE"), 501, allow, Some(RejectReason::UnsupportedMethod));
@@ -275,10 +275,13 @@ fn requests_within_the_dialog_are_answered_by_what_they_ask() {
     check(&mut net, "REFER", "", "", 400, "");
     check(&mut net, "REFER", "Refer-To: <sip:x@y;method=BYE>\r\n", "", 400, "");
     check(&mut net, "UPDATE", "", "", 200, "\r\nContact: ");
-    let refer = |n: u32| format!("Refer-To: <sip:100{n}@y?Replaces=a%40b>\r\n");
+    check(&mut net, "REFER", "Refer-To: <sip:1001@y?Replaces=a%40b>\r\n", "", 400, "");
+    let (call_id, to_tag, from_tag) = ("a@b".to_owned(), "7".to_owned(), "8".to_owned());
+    let replaced = Replaces { call_id, to_tag, from_tag, early_only: false };
+    let refer = |n: u32| format!("Refer-To: <sip:100{n}@y?Replaces=a%40b%3Bto-tag%3D7%3Bfrom-tag%3D8>\r\n");
     net.inject(0, peer(), &request("REFER", "r1", &to, 30, &refer(1)));
     let events = net.take(0);
-    let asked = |refer: &Refer| refer.target.user.expose() == "1001" && refer.replaces;
+    let asked = |refer: &Refer| refer.target.user.expose() == "1001" && refer.replaces == Some(replaced.clone());
     assert!(matches!(&events[..], [Event::Refer { refer, .. }] if asked(refer)), "{events:?}");
     net.inject(0, peer(), &request("REFER", "r2", &to, 31, &refer(2)));
     assert_eq!(code(&answers(&mut net)[0]), 491, "one at a time");

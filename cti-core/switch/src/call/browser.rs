@@ -25,7 +25,7 @@ impl Leg {
             session: None,
             started: now,
             answered: None,
-            local: sdp::Local { rtp: LegMedia::BROWSER, session_id: 0, version: 0, srtp: None },
+            local: sdp::Local { rtp: LegMedia::BROWSER, session_id: 0, version: 0, srtp: None, wideband: false },
             media: Some(LegMedia::browser(codec)),
             awaits_answer: false,
         }

@@ -50,7 +50,7 @@ impl Engine {
         Ok(())
     }
 
-    fn set_floor(&mut self, now: Timestamp, id: CallId, floor: Floor) {
+    pub(super) fn set_floor(&mut self, now: Timestamp, id: CallId, floor: Floor) {
         if let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) {
             talking.floor = floor;
             talking.desk_hold = false;
@@ -96,6 +96,7 @@ impl Engine {
         };
         guest.role = Role::Member;
         self.set_floor(now, id, Floor::Customer);
+        self.follow_line(now, id, Role::Consulted);
         Ok(())
     }
 

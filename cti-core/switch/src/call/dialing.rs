@@ -13,6 +13,7 @@ use crate::effect::Effect;
 use crate::engine::{Engine, Party};
 use crate::fact::Outcome;
 use crate::outbound;
+use crate::registering;
 use crate::timer::{CallTimer, Timer};
 
 impl Engine {
@@ -48,7 +49,10 @@ impl Engine {
             from_user: call.to.clone(),
             offer: sdp::offer(&call.customer.local, Codec::Pcma, Direction::SendRecv),
             headers: Vec::new(),
-            credentials: None,
+            credentials: self
+                .tenants
+                .get(&call.tenant)
+                .and_then(|s| registering::credentials(&s.tenant.doc, &call.trunk)),
         };
         let session = self.endpoint.invite(now, request);
         self.sessions.insert(session, (id, Party::Customer));

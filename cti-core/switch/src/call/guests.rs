@@ -14,6 +14,7 @@ use crate::engine::{Engine, OpenLeg, Party};
 use crate::fact::{Fact, LegRole, OfferEnd};
 use crate::limits::{GUEST_RING, OFFER_SHOWN_WAIT, PARTIES_MAX};
 use crate::outbound::{self, Room};
+use crate::registering;
 use crate::timer::{CallTimer, Timer};
 use crate::trace::{Destination, TraceEntry};
 
@@ -28,7 +29,7 @@ impl Engine {
     /// Whether one more may be asked to join.
     pub(super) fn room_for_guest(&self, id: CallId) -> Result<(), Nack> {
         let Some(call) = self.calls.get(&id) else { return Err(wrong_state("This call is over.")) };
-        let supervisor = |guest: &&Guest| matches!(guest.role, Role::Supervisor(_));
+        let supervisor = |guest: &&Guest| matches!(guest.role, Role::Supervisor(_) | Role::Line);
         let supervisors = call.guests().iter().filter(supervisor).count();
         // The customer and whoever has the call are two of them.
         if call.guests().len() - supervisors + 2 >= PARTIES_MAX {
@@ -129,7 +130,7 @@ impl Engine {
         let codec = call.customer.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
         let leg = LegId::new(now, &mut self.rng);
         let rtp = std::net::SocketAddr::new(self.media_ip_for(&way.target.flow), port);
-        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None };
+        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None, wideband: false };
         if let Some(state) = self.tenants.get_mut(&tenant) {
             state.outbound.begin(now, &state.tenant.doc.tenant.outbound);
             if let Some(decl) = outbound::trunk(&state.tenant.doc, Some(&way.outside.trunk)) {
@@ -144,7 +145,10 @@ impl Engine {
             from_user: way.did.clone(),
             offer: sdp::offer(&local, codec, Direction::SendRecv),
             headers: Vec::new(),
-            credentials: None,
+            credentials: self
+                .tenants
+                .get(&tenant)
+                .and_then(|state| registering::credentials(&state.tenant.doc, &way.outside.trunk)),
         };
         let session = self.endpoint.invite(now, request);
         self.sessions.insert(session, (id, Party::Agent));
@@ -160,7 +164,7 @@ impl Engine {
         Ok(())
     }
 
-    fn add_guest(&mut self, id: CallId, who: Who, role: Role, step: Step, until: Timestamp) -> u32 {
+    pub(super) fn add_guest(&mut self, id: CallId, who: Who, role: Role, step: Step, until: Timestamp) -> u32 {
         let Some(talking) = self.calls.get_mut(&id).and_then(|call| call.talking_mut()) else { return 0 };
         talking.guests_ever += 1;
         let number = talking.guests_ever;
@@ -261,8 +265,8 @@ impl Engine {
             if let Who::Agent(supervisor) = &who {
                 self.tell_supervision(id, supervisor, Some(listen));
             }
-        } else {
-            self.trace(now, id, TraceEntry::Joined { who: destination(&who) });
+        } else if let Some(who) = destination(&who) {
+            self.trace(now, id, TraceEntry::Joined { who });
         }
         self.arrange(id);
         if let Who::Agent(agent) = &who
@@ -287,7 +291,8 @@ impl Engine {
         };
         let guest = talking.guests.remove(at);
         if guest.role == Role::Consulted && std::mem::take(&mut talking.floor) == Floor::Aside {
-            talking.desk_hold = true;
+            // A phone with two lines holds and retrieves the customer itself.
+            talking.desk_hold = talking.line().is_none();
         }
         let (role, who) = (guest.role, guest.who.clone());
         let view = call.talking().map(|talking| call.left_view(now, talking, cause));
@@ -296,12 +301,13 @@ impl Engine {
         }
         self.calls.insert(id, call);
         self.set_guest_timer(id);
-        if !matches!(role, Role::Supervisor(_)) {
-            self.trace(now, id, TraceEntry::NotJoined { who: destination(&who), cause: cause.to_owned() });
+        if let (Role::Consulted | Role::Member, Some(who)) = (role, destination(&who)) {
+            self.trace(now, id, TraceEntry::NotJoined { who, cause: cause.to_owned() });
         }
         self.update_hold(now, id);
         self.arrange(id);
         self.tell_parties(id);
+        self.follow_line(now, id, role);
     }
 
     /// Lets a guest go who is no longer among the call's: phone, port, trunk, desk, record. The call is not among the calls.
@@ -322,12 +328,16 @@ impl Engine {
             Step::Dialing(leg) | Step::On(leg) => (Some(*leg), None),
         };
         if let Some(leg) = leg {
-            let agent = if let Who::Agent(agent) = &who { Some(agent) } else { None };
+            let agent = match &who {
+                Who::Agent(agent) => Some(agent),
+                Who::Lead => lead.as_ref(),
+                Who::Outside(_) => None,
+            };
             let mut record = Self::leg_record(now, &leg, agent, cause);
             record.role = match role {
                 Role::Supervisor(_) => LegRole::Supervisor,
                 Role::Consulted | Role::Member if agent.is_none() => LegRole::Outside,
-                Role::Consulted | Role::Member => LegRole::Agent,
+                Role::Consulted | Role::Member | Role::Line => LegRole::Agent,
             };
             Self::add_leg_record(&mut call.legs, record);
             self.end_session(now, leg.session, None);
@@ -335,6 +345,7 @@ impl Engine {
         }
         match who {
             Who::Outside(outside) => self.give_back(&tenant, &outside),
+            Who::Lead => {}
             Who::Agent(agent) => {
                 if let Some(offer) = offer {
                     self.close_joining(&tenant, id, &agent, *offer, how, cause);
@@ -410,9 +421,10 @@ impl Engine {
     }
 }
 
-pub(super) fn destination(who: &Who) -> Destination {
+pub(super) fn destination(who: &Who) -> Option<Destination> {
     match who {
-        Who::Agent(agent) => Destination::Agent(agent.clone()),
-        Who::Outside(outside) => Destination::Number(outside.number.expose().clone()),
+        Who::Agent(agent) => Some(Destination::Agent(agent.clone())),
+        Who::Outside(outside) => Some(Destination::Number(outside.number.expose().clone())),
+        Who::Lead => None,
     }
 }

@@ -15,6 +15,7 @@ use crate::effect::{Effect, Measure};
 use crate::engine::{Engine, OpenLeg, Party, TenantState};
 use crate::fact::{Fact, Outcome};
 use crate::limits::NUMBER_LEN_MAX;
+use crate::outbound;
 use crate::routing::Dialled;
 
 /// Why a call does not come in: the status, and the word it is counted under.
@@ -36,6 +37,9 @@ struct Admitted {
 
 impl Engine {
     pub(crate) fn invited(&mut self, now: Timestamp, session: SessionId, invite: InboundInvite) {
+        if self.invited_by_phone(now, session, &invite) {
+            return;
+        }
         match self.admit(now, &invite) {
             Ok(admitted) => self.start_call(now, session, &invite, admitted),
             Err(Refusal { code, reason }) => {
@@ -64,7 +68,9 @@ impl Engine {
         let session_id = self.rng.next_u64() >> 2;
         let rtp = std::net::SocketAddr::new(self.media_ip_for(&invite.flow), port.unwrap_or(ANY_PORT));
         let srtp = self.srtp_key_for(invite.offer.as_deref(), None);
-        let local = sdp::Local { rtp, session_id, version: 1, srtp };
+        let wideband =
+            outbound::trunk(&self.tenants[&tenant].tenant.doc, Some(&trunk)).is_some_and(|trunk| trunk.wideband);
+        let local = sdp::Local { rtp, session_id, version: 1, srtp, wideband };
         let checked = read_offer(invite.offer.as_deref(), &local).and_then(|answer| {
             if self.draining {
                 return Err(refuse(503, "draining"));

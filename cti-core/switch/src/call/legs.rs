@@ -274,6 +274,9 @@ impl Engine {
         if party == Party::Agent && self.is_leads_leg(id, leg) {
             self.set_phone_hold(now, id, holds);
         }
+        if !holds {
+            self.turn_to_line(now, id, leg);
+        }
     }
 
     /// A guest's own hold changes nothing but what their phone sends.

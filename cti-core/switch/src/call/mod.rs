@@ -9,13 +9,16 @@ mod goodbye;
 mod guests;
 mod hold;
 mod inbound;
+mod keys;
 mod legs;
+mod line;
 mod menu;
 mod offer_end;
 mod offering;
 mod room;
 mod scripts;
 mod supervise;
+mod takeover;
 mod talking;
 mod tally;
 mod telling;
@@ -433,7 +436,7 @@ impl Call {
             Stage::Talking(talking) => {
                 let guests = talking.guests.iter().filter_map(|guest| match &guest.who {
                     Who::Outside(outside) => Some(outside),
-                    Who::Agent(_) => None,
+                    Who::Agent(_) | Who::Lead => None,
                 });
                 talking.outside.iter().chain(guests).collect()
             }

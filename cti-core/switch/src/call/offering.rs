@@ -186,7 +186,7 @@ impl Engine {
         };
         let leg_id = LegId::new(now, &mut self.rng);
         let rtp = std::net::SocketAddr::new(self.media_ip_for(&target.flow), port);
-        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None };
+        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None, wideband: false };
         let Some(call) = self.calls.get(&id) else { return };
         let codec = call.customer.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
         let mut headers = vec![(CALL_HEADER.to_owned(), id.to_string())];

@@ -32,6 +32,8 @@ pub(crate) struct Guest {
 pub(crate) enum Who {
     Agent(AgentName),
     Outside(Outside),
+    /// Whoever has the call themselves.
+    Lead,
 }
 
 /// A number that was dialled through a trunk: it counts on both until it is let go.
@@ -49,6 +51,8 @@ pub(crate) enum Role {
     /// Of the conference.
     Member,
     Supervisor(Listen),
+    /// The other line of the phone of whoever has the call: by it they talk with who is consulted.
+    Line,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -128,14 +132,14 @@ impl Guest {
     pub(crate) const fn listen(&self) -> Option<Listen> {
         match self.role {
             Role::Supervisor(listen) => Some(listen),
-            Role::Consulted | Role::Member => None,
+            Role::Consulted | Role::Member | Role::Line => None,
         }
     }
 
     pub(crate) const fn agent(&self) -> Option<&AgentName> {
         match &self.who {
             Who::Agent(agent) => Some(agent),
-            Who::Outside(_) => None,
+            Who::Outside(_) | Who::Lead => None,
         }
     }
 
@@ -159,6 +163,11 @@ impl Talking {
 
     pub(crate) fn consulted(&self) -> Option<&Guest> {
         self.guests.iter().find(|guest| guest.role == Role::Consulted)
+    }
+
+    /// The leg of the other line of the phone of whoever has the call.
+    pub(crate) fn line(&self) -> Option<&Leg> {
+        self.guests.iter().find(|guest| guest.role == Role::Line).and_then(Guest::on)
     }
 
     pub(crate) fn members(&self) -> impl Iterator<Item = &Guest> {
@@ -198,6 +207,7 @@ impl Call {
     fn sound(&self) -> Option<BTreeMap<LegId, Heard>> {
         let talking = self.talking().filter(|talking| talking.whisper.is_none())?;
         let lead = talking.leg.id;
+        let line = talking.line().map_or(lead, |leg| leg.id);
         let on = |guest: &Guest| guest.on().map(|leg| leg.id);
         let is_out = talking.desk_hold || talking.phone_hold;
         let mut main = vec![self.customer.id];
@@ -207,21 +217,22 @@ impl Call {
         match talking.floor {
             Floor::Customer if !is_out => main.push(lead),
             Floor::Customer => aside.push(lead),
-            Floor::Aside => aside.extend([lead].into_iter().chain(consulted.and_then(on))),
+            Floor::Aside => aside.extend([line].into_iter().chain(consulted.and_then(on))),
         }
         if talking.browser_away {
             main.retain(|leg| *leg != lead);
             aside.retain(|leg| *leg != lead);
         }
-        let watched = if aside.contains(&lead) { &mut aside } else { &mut main };
+        let own = if talking.floor == Floor::Aside { line } else { lead };
+        let watched = if aside.contains(&own) { &mut aside } else { &mut main };
         let barging = |guest: &&Guest| guest.role == Role::Supervisor(Listen::Barge);
         watched.extend(talking.guests.iter().filter(barging).filter_map(on));
         let watched = watched.clone();
-        let mut sound = BTreeMap::from([(lead, Heard::default())]);
+        let mut sound = BTreeMap::from([(lead, Heard::default()), (line, Heard::default())]);
         for talk in [&main, &aside] {
             for leg in talk {
                 let from: Vec<LegId> = talk.iter().filter(|other| *other != leg).copied().collect();
-                let tune = match (from.is_empty(), *leg == lead) {
+                let tune = match (from.is_empty(), *leg == own) {
                     (false, _) => Tune::None,
                     (true, false) => Tune::Music,
                     (true, true) if talking.floor == Floor::Aside => Tune::Ringback,
@@ -233,11 +244,11 @@ impl Call {
         for guest in &talking.guests {
             let Some(leg) = guest.on().map(|leg| leg.id) else { continue };
             match guest.role {
-                Role::Supervisor(Listen::Barge) | Role::Member => {}
+                Role::Supervisor(Listen::Barge) | Role::Member | Role::Line => {}
                 Role::Supervisor(listen) => {
                     sound.insert(leg, Heard { from: watched.clone(), tune: Tune::None });
                     if listen == Listen::Whisper
-                        && let Some(heard) = sound.get_mut(&lead)
+                        && let Some(heard) = sound.get_mut(&own)
                     {
                         heard.from.push(leg);
                         heard.tune = Tune::None;
@@ -257,7 +268,7 @@ impl Call {
     pub(crate) fn recorded(&self) -> [Vec<LegId>; 2] {
         let Some(talking) = self.talking() else { return [Vec::new(), Vec::new()] };
         let is_heard = |guest: &&Guest| match guest.role {
-            Role::Consulted | Role::Member | Role::Supervisor(Listen::Barge) => true,
+            Role::Consulted | Role::Member | Role::Line | Role::Supervisor(Listen::Barge) => true,
             Role::Supervisor(Listen::Monitor | Listen::Whisper) => false,
         };
         let guests = talking.guests.iter().filter(is_heard).filter_map(|guest| guest.on().map(|leg| leg.id));
@@ -283,18 +294,22 @@ impl Call {
         let watches = self.guest_of(viewer).is_some_and(|guest| matches!(guest.role, Role::Supervisor(_)));
         for guest in &talking.guests {
             let is_hidden = matches!(guest.role, Role::Supervisor(Listen::Monitor)) && !watches;
-            if is_hidden || matches!(guest.role, Role::Supervisor(_)) && guest.on().is_none() && !watches {
+            if guest.role == Role::Line
+                || is_hidden
+                || matches!(guest.role, Role::Supervisor(_)) && guest.on().is_none() && !watches
+            {
                 continue;
             }
             let (kind, name) = match (&guest.who, guest.role) {
                 (Who::Agent(name), Role::Supervisor(_)) => (PartyKind::Supervisor, name.to_string()),
-                (Who::Agent(name), Role::Consulted | Role::Member) => (PartyKind::Agent, name.to_string()),
+                (Who::Agent(name), Role::Consulted | Role::Member | Role::Line) => (PartyKind::Agent, name.to_string()),
                 (Who::Outside(outside), _) => (PartyKind::Number, outside.number.expose().clone()),
+                (Who::Lead, _) => continue,
             };
             let state = match (guest.role, guest.on().is_some()) {
                 (_, false) => PartyState::Ringing,
                 (Role::Consulted, true) => state(talking.floor == Floor::Customer),
-                (Role::Member | Role::Supervisor(_), true) => PartyState::Talking,
+                (Role::Member | Role::Line | Role::Supervisor(_), true) => PartyState::Talking,
             };
             parties.push(PartyView { kind, name, lead: false, state, muted: guest.muted });
         }

@@ -179,7 +179,7 @@ impl Engine {
         let joined = call.guests().iter().filter(|guest| guest.on().is_some());
         let joined = joined.filter_map(|guest| match &guest.who {
             Who::Agent(agent) => Some(agent.clone()),
-            Who::Outside(_) => None,
+            Who::Outside(_) | Who::Lead => None,
         });
         for agent in joined.collect::<Vec<_>>() {
             if let Some(view) = self.view_for(id, &agent) {

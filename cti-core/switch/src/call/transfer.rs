@@ -1,7 +1,7 @@
 //! The call is handed on: to a queue, to one agent, into a menu, to an outside number, or to who is on it already. The caller
 //! keeps the call and hears music meanwhile; a target that does not take them brings them back to the queue they came from.
 
-use cti_base::{AgentName, CallId, NodeName, QueueName, Timestamp};
+use cti_base::{AgentName, CallId, NodeName, Pii, QueueName, Timestamp};
 use cti_media::{LegMedia, MediaCommand};
 use cti_sip::{Refer, SessionId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,21 @@ pub(crate) struct Sent {
     pub outside: Outside,
     pub leg: Leg,
     pub until: Timestamp,
+}
+
+/// What a phone is told where the desk would be refused.
+pub(super) fn status_of(nack: &Nack) -> u16 {
+    match nack.code {
+        NackCode::Busy => 486,
+        NackCode::Forbidden => 403,
+        NackCode::BadFrame
+        | NackCode::UnknownCommand
+        | NackCode::NotYours
+        | NackCode::WrongState
+        | NackCode::AnswerOnPhone
+        | NackCode::Conflict
+        | NackCode::NotSupported => 404,
+    }
 }
 
 /// Where a call is handed on to, checked.
@@ -57,6 +72,9 @@ impl Engine {
     /// The agent's phone hands the call on (RFC 3515): under the same rules as the desk. Nobody else's phone may, least of all
     /// a trunk's.
     pub(crate) fn referred(&mut self, now: Timestamp, session: SessionId, refer: &Refer) {
+        if let Some(replaces) = &refer.replaces {
+            return self.referred_to_line(now, session, replaces);
+        }
         match self.may_refer(now, session, refer) {
             Ok((id, onward)) => {
                 self.endpoint.answer_refer(now, session, 202);
@@ -71,31 +89,22 @@ impl Engine {
         let Some((id, Party::Agent)) = self.sessions.get(&session).copied() else { return Err(DECLINED) };
         let talking = self.calls.get(&id).and_then(|call| call.talking()).ok_or(DECLINED)?;
         let by = talking.agent.clone().filter(|_| talking.leg.session == Some(session)).ok_or(DECLINED)?;
-        // Phones place no calls of their own here: there is no dialog that another could take the place of (RFC 3891 3).
-        if refer.replaces {
-            return Err(481);
-        }
-        let user = refer.target.user.expose();
-        let state = self.calls.get(&id).and_then(|call| self.tenants.get(&call.tenant)).ok_or(DECLINED)?;
-        let to = if state.agents.contains_key(user.as_str()) {
-            To::Agent { agent: user.as_str().into() }
-        } else if state.queues.contains_key(user.as_str()) {
-            To::Queue { queue: user.as_str().into() }
-        } else {
-            To::Number { number: refer.target.user.clone() }
-        };
-        let onward = self.may_transfer(now, id, &by, to).map_err(|nack| match nack.code {
-            NackCode::Busy => 486_u16,
-            NackCode::Forbidden => 403,
-            NackCode::BadFrame
-            | NackCode::UnknownCommand
-            | NackCode::NotYours
-            | NackCode::WrongState
-            | NackCode::AnswerOnPhone
-            | NackCode::Conflict
-            | NackCode::NotSupported => 404,
-        })?;
+        let to = self.named_by_phone(id, &refer.target.user).ok_or(DECLINED)?;
+        let onward = self.may_transfer(now, id, &by, to).map_err(|nack| status_of(&nack))?;
         Ok((id, onward))
+    }
+
+    /// Whom a phone of the call's tenant means by a user part: an agent, a queue, else a number.
+    pub(super) fn named_by_phone(&self, id: CallId, user: &Pii<String>) -> Option<To> {
+        let state = self.calls.get(&id).and_then(|call| self.tenants.get(&call.tenant))?;
+        let name = user.expose().as_str();
+        Some(if state.agents.contains_key(name) {
+            To::Agent { agent: name.into() }
+        } else if state.queues.contains_key(name) {
+            To::Queue { queue: name.into() }
+        } else {
+            To::Number { number: user.clone() }
+        })
     }
 
     fn may_transfer(&self, now: Timestamp, id: CallId, by: &AgentName, to: To) -> Result<Onward, Nack> {
@@ -289,11 +298,16 @@ impl Engine {
         };
         let super::room::Step::On(leg) = guest.step else { return };
         let pop = call.pop(talking.wait_ms);
+        if let Some(at) = talking.guests.iter().position(|guest| guest.role == Role::Line) {
+            let (line, left) = (talking.guests.remove(at), call.left_view(now, &talking, cause));
+            self.close_guest(now, &mut call, line, left, OfferEnd::Withdrawn, cause);
+        }
         self.part_lead(now, &mut call, &mut talking, cause);
         let view = talking.agent.as_ref().map(|_| call.handed_view(now, &talking, pop, cause));
         let (agent, outside) = match guest.who {
             Who::Agent(agent) => (Some(agent), None),
             Who::Outside(outside) => (None, Some(outside)),
+            Who::Lead => (None, None),
         };
         let mut next = Talking::new(now, agent.clone(), *leg, talking.queue.clone());
         next.outside = outside;
@@ -344,7 +358,7 @@ impl Engine {
     /// Whoever is to have the call next if the one who has it goes: who is consulted, an agent of the conference, anybody of it.
     pub(super) fn next_lead(&self, id: CallId) -> Option<u32> {
         let talking = self.calls.get(&id)?.talking()?;
-        let on = |guest: &&Guest| guest.on().is_some() && !matches!(guest.role, Role::Supervisor(_));
+        let on = |guest: &&Guest| guest.on().is_some() && !matches!(guest.role, Role::Supervisor(_) | Role::Line);
         let rank = |guest: &&Guest| (guest.role != Role::Consulted, matches!(guest.who, Who::Outside(_)), guest.number);
         talking.guests.iter().filter(on).min_by_key(rank).map(|guest| guest.number)
     }

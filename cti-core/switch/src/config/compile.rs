@@ -5,9 +5,10 @@ use std::sync::Arc;
 use cti_base::{AgentName, Country, QueueName, did_key};
 use ivr_scripts::{Script, World};
 
-use super::{AnswerWhen, ConfigError, Phone, Route, Tenant, TenantDoc};
+use super::{AnswerWhen, ConfigError, Phone, RegisterDecl, Route, Tenant, TenantDoc};
 use crate::hours::Hours;
-use crate::limits::{OPTIONS_S, TENANT_ENTRIES_MAX};
+use crate::limits::{OPTIONS_S, REGISTER_S, TENANT_ENTRIES_MAX};
+use crate::registering;
 use crate::routing::TrunkHost;
 
 mod callbacks;
@@ -113,9 +114,27 @@ impl Check<'_> {
                 );
                 self.fault(format!("{path}.options_s"), text);
             }
+            if let Some(register) = &trunk.register {
+                self.register(&path, register);
+            }
             if trunk.max_cps == Some(0) {
                 self.fault(format!("{path}.max_cps"), "must be at least 1; leave it out for no limit");
             }
+        }
+    }
+
+    fn register(&mut self, path: &str, decl: &RegisterDecl) {
+        if registering::domain(&decl.registrar).is_none() {
+            let text =
+                format!("`{}` is no registrar: write `sip:192.0.2.1:5060` or `sip:carrier.example`", decl.registrar);
+            self.fault(format!("{path}.register.registrar"), text);
+        }
+        if decl.user.is_empty() || decl.user.len() > NAME_LEN_MAX || decl.user.contains(|c: char| c.is_control()) {
+            self.fault(format!("{path}.register.user"), "must be the account's name");
+        }
+        if !REGISTER_S.contains(&decl.expires_s) {
+            let text = format!("must be {} to {} seconds", REGISTER_S.start(), REGISTER_S.end());
+            self.fault(format!("{path}.register.expires_s"), text);
         }
     }
 

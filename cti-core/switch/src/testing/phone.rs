@@ -8,8 +8,8 @@ use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
 use cti_media::{Codec, Direction, LegMedia, sdp};
 use cti_sip::{
-    DigestPolicy, EndCause, Endpoint, EndpointConfig, Event, InviteRequest, Packet, RegisterRequest, SessionId,
-    Transport,
+    Account, DigestPolicy, EndCause, Endpoint, EndpointConfig, Event, InviteRequest, Packet, RegisterRequest, Replaces,
+    SessionId, Transport,
 };
 
 /// What a phone does with a call that comes in.
@@ -122,20 +122,46 @@ impl Phone {
         }
     }
 
+    /// This phone is a registrar too, for that account.
+    pub fn keep_account(&mut self, account: Account) {
+        self.endpoint.set_accounts("carrier", vec![account]);
+    }
+
+    /// Contacts registered here.
+    pub fn kept(&self) -> usize {
+        self.endpoint.registered()
+    }
+
     /// Rings `uri` as `from` with the codec first; `offer` takes the place of the phone's own description.
     pub fn dial(&mut self, now: Timestamp, uri: &str, from: &str, codec: Codec, offer: Option<Bytes>) -> SessionId {
         let offer = offer.unwrap_or_else(|| sdp::offer(&self.local(1), codec, Direction::SendRecv));
+        self.invite(now, uri, from, offer, Vec::new())
+    }
+
+    /// Takes the place of a dialog, named as a Replaces header does.
+    pub fn dial_replacing(&mut self, now: Timestamp, uri: &str, from: &str, replaces: String) -> SessionId {
+        let offer = sdp::offer(&self.local(1), Codec::Pcma, Direction::SendRecv);
+        self.invite(now, uri, from, offer, vec![("Replaces".to_owned(), replaces)])
+    }
+
+    /// How this switch would be told to replace the dialog.
+    pub fn replaces(&self, session: SessionId) -> String {
+        let Replaces { call_id, to_tag, from_tag, .. } = self.endpoint.replaces(session).expect("a session");
+        format!("{call_id};to-tag={to_tag};from-tag={from_tag}")
+    }
+
+    fn invite(
+        &mut self,
+        now: Timestamp,
+        uri: &str,
+        from: &str,
+        offer: Bytes,
+        headers: Vec<(String, String)>,
+    ) -> SessionId {
         let target = self.endpoint.target_of(uri).expect("a SIP URI with an address");
         let session = self.endpoint.invite(
             now,
-            InviteRequest {
-                target,
-                from_display: None,
-                from_user: from.to_owned(),
-                offer,
-                headers: Vec::new(),
-                credentials: None,
-            },
+            InviteRequest { target, from_display: None, from_user: from.to_owned(), offer, headers, credentials: None },
         );
         self.live.insert(session, ());
         session
@@ -305,6 +331,12 @@ impl Phone {
 
     fn local(&mut self, version: u64) -> sdp::Local {
         self.rtp_port = if self.rtp_port >= 60_000 { 40_000 } else { self.rtp_port + 2 };
-        sdp::Local { rtp: SocketAddr::new(self.address.ip(), self.rtp_port), session_id: 1, version, srtp: None }
+        sdp::Local {
+            rtp: SocketAddr::new(self.address.ip(), self.rtp_port),
+            session_id: 1,
+            version,
+            srtp: None,
+            wideband: false,
+        }
     }
 }

@@ -497,6 +497,8 @@ impl World {
                     leg.playing = None;
                 }
             }
+            // What was asked is in `media`.
+            MediaCommand::Press { leg: _, digits: _ } => {}
             MediaCommand::Mute { leg, muted } => {
                 if let Some(leg) = self.legs.get_mut(&leg) {
                     leg.muted = muted;

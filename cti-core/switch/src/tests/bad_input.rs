@@ -30,7 +30,7 @@ fn refused(world: &mut World, from: SocketAddr, uri: &str, offer: Option<&str>, 
 }
 
 const NO_CODEC: &str =
-    "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 9\r\n";
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\n";
 
 #[test]
 fn calls_that_can_not_come_in_are_refused_and_counted() {

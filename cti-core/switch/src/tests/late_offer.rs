@@ -36,8 +36,13 @@ fn our_offer_is_in_the_200_and_their_answer_in_the_ack() {
     world.phone(carrier()).plan = Plan::Dead;
     let (tag, offer) = invite(&mut world);
     assert!(offer.contains("m=audio") && world.live(ACME).queues[0].waiting == 0);
-    let local =
-        sdp::Local { rtp: "192.0.2.10:4000".parse().expect("an address"), session_id: 1, version: 1, srtp: None };
+    let local = sdp::Local {
+        rtp: "192.0.2.10:4000".parse().expect("an address"),
+        session_id: 1,
+        version: 1,
+        srtp: None,
+        wideband: false,
+    };
     let (answer, _) = sdp::answer(offer.as_bytes(), &local, cti_media::Direction::SendRecv).expect("our offer");
     let answer = String::from_utf8(answer.to_vec()).expect("text");
     world.datagram(carrier(), request("ACK", 1, &tag, &answer).as_bytes());

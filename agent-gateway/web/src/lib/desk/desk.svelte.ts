@@ -204,6 +204,9 @@ class DeskStore {
     this.hangupArmedMs = 0;
     return this.#do({ t: 'call.hangup', d: { call_id: call.call_id } });
   }
+  press(digits: string): Promise<boolean> | undefined {
+    return this.#ofCall((call_id) => ({ t: 'call.dtmf', d: { call_id, digits } }));
+  }
   transfer(to: To): Promise<boolean> | undefined {
     return this.#ofCall((call_id) => ({ t: 'call.transfer', d: { call_id, to } }));
   }

@@ -3,8 +3,9 @@ import type { AgentLive } from "./AgentLive";
 import type { Alarm } from "./Alarm";
 import type { CallLive } from "./CallLive";
 import type { QueueLive } from "./QueueLive";
+import type { TrunkLive } from "./TrunkLive";
 
 /**
  * `GET /api/v1/live`. Times are UTC milliseconds.
  */
-export type Live = { at_ms: number, queues: Array<QueueLive>, agents: Array<AgentLive>, calls: Array<CallLive>, alarms: Array<Alarm>, };
+export type Live = { at_ms: number, queues: Array<QueueLive>, agents: Array<AgentLive>, calls: Array<CallLive>, alarms: Array<Alarm>, trunks: Array<TrunkLive>, };

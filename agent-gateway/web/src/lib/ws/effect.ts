@@ -34,6 +34,9 @@ export function hadEffect(command: ClientCommand, state: DeskState): boolean {
       return talking(command.d.call_id)?.muted !== false;
     case 'call.unmute':
       return talking(command.d.call_id)?.muted !== true;
+    case 'call.dtmf':
+      // Whether it was heard can not be told: rather press once more than a key twice.
+      return true;
     case 'call.transfer':
     case 'call.complete':
       return talking(command.d.call_id)?.leads !== true;

@@ -31,7 +31,7 @@ impl Rig {
             let due = begun + Duration::from_millis(20) * n;
             self.heard(due.saturating_duration_since(Instant::now()));
             for (phone, tone) in [&mut *caller, &mut *desk].into_iter().zip(tones.iter_mut()) {
-                let frame: Vec<u8> = tone.take(160).map(|sample| phone.codec.encode(sample)).collect();
+                let frame: Vec<u8> = tone.take(160).map(|sample| law(phone.codec).encode(sample)).collect();
                 phone.voice(&frame);
             }
         }

@@ -49,7 +49,7 @@ impl Party {
             let due = begun + Duration::from_millis(20) * n;
             self.rig.heard(due.saturating_duration_since(Instant::now()));
             for (phone, tone) in self.phones.iter_mut().zip(&mut self.tones) {
-                let frame: Vec<u8> = tone.take(160).map(|sample| phone.codec.encode(sample / 2)).collect();
+                let frame: Vec<u8> = tone.take(160).map(|sample| law(phone.codec).encode(sample / 2)).collect();
                 phone.voice(&frame);
             }
         }
@@ -57,7 +57,7 @@ impl Party {
             // A mix goes on when nobody says anything.
             let packets = std::iter::from_fn(|| phone.packet_within(Duration::from_millis(30))).take(28);
             for (_, payload) in packets {
-                heard.extend(payload.iter().map(|byte| phone.codec.linear()[usize::from(*byte)]));
+                heard.extend(payload.iter().map(|byte| law(phone.codec).linear()[usize::from(*byte)]));
             }
         }
         // The first 200 ms are of the room before, and of the beginning.
