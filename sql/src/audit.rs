@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::clock::new_id;
 use crate::error::Result;
 use crate::page::{AFTER_NOTHING, Listing, Page};
+use crate::projector::Rows;
 use crate::row::Row;
 use crate::statement::{args, statements};
-use crate::store::{Store, Tx};
+use crate::store::Store;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ts_rs::TS)]
 pub struct AuditEntry {
@@ -47,8 +48,8 @@ pub async fn add(
 
 /// Of a journal's fact: told again, as when history is made anew, it is the same entry.
 #[expect(clippy::too_many_arguments, reason = "an entry's parts, and the fact's number")]
-pub(crate) async fn add_fact(
-    tx: &mut Tx,
+pub(crate) fn add_fact(
+    rows: &mut Rows,
     tenant: &TenantId,
     seq: u64,
     actor: &str,
@@ -56,9 +57,9 @@ pub(crate) async fn add_fact(
     object: &str,
     detail: &serde_json::Value,
     at: Timestamp,
-) -> Result<()> {
+) {
     let id = cti_base::CallId::new(at, &mut cti_base::Rng::from_number(seq)).to_string();
-    tx.run(&ADD_ONCE, args![tenant, id, actor, action, object, detail.to_string(), at]).await.map(|_| ())
+    rows.run(&ADD_ONCE, args![tenant, id, actor, action, object, detail.to_string(), at]);
 }
 
 /// Newest first.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::contacts::digits_of;
 use crate::error::{Error, Result, check_line};
 use crate::page::{AFTER_NOTHING, Listing, Page};
+use crate::projector::Rows;
 use crate::row::{Reader, Row, word};
 use crate::statement::{Arg, args, statements};
 use crate::store::{Store, Tx};
@@ -95,7 +96,7 @@ pub async fn get(store: &Store, tenant: &TenantId, id: &str) -> Result<Option<Ca
 }
 
 /// The callback as a fact tells it.
-pub(crate) async fn put(tx: &mut Tx, callback: &Callback) -> Result<()> {
+pub(crate) fn put(rows: &mut Rows, callback: &Callback) -> Result<()> {
     let number = callback.number.expose();
     let mut args = args![&callback.tenant];
     args.push(Arg::from(callback.id.to_string()));
@@ -103,7 +104,8 @@ pub(crate) async fn put(tx: &mut Tx, callback: &Callback) -> Result<()> {
     args.extend(args![&callback.customer_id, &callback.contact_id, word(&callback.source)?, word(&callback.state)?]);
     args.extend(args![callback.requested_ms, callback.due_ms, callback.place_ms, u64::from(callback.attempts)]);
     args.extend(args![&callback.last_cause, callback.request_call.as_ref(), callback.call_id.as_ref()]);
-    tx.run(&PUT, args).await.map(|_| ())
+    rows.run(&PUT, args);
+    Ok(())
 }
 
 pub(crate) async fn forget(tx: &mut Tx) -> Result<()> {

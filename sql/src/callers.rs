@@ -8,8 +8,8 @@ use cti_switch::desk::{CANDIDATES_MAX, CallerRecords, Candidate, PopCase, PopCon
 use crate::contacts::{TAIL_DIGITS, digits_of, normalise, tail_of};
 use crate::error::Result;
 use crate::row::Row;
-use crate::statement::{Arg, args, statements};
-use crate::store::Store;
+use crate::statement::{Arg, Statement, args, statements};
+use crate::store::{Asker, Store};
 
 /// Confidence of a number that is exactly the customer's.
 const CONFIDENCE_EXACT: f32 = 1.0;
@@ -90,28 +90,77 @@ statements! {
 /// The customers behind a number, best first: those whose number it exactly is, then those whose number ends alike in at
 /// least `TAIL_DIGITS` digits. `number` is E.164 or as it came; `country` is the tenant's.
 pub async fn by_number(store: &Store, tenant: &TenantId, country: Country, number: &str) -> Result<CallerRecords> {
-    let value = normalise(number, country);
-    let digits = digits_of(&value);
-    if digits.is_empty() {
-        return Ok(CallerRecords::default());
+    let Some(question) = Question::new(tenant, country, number) else { return Ok(CallerRecords::default()) };
+    let mut candidates = question.candidates(store.all(&MATCH, question.args()).await?)?;
+    if !candidates.is_empty() {
+        let (parts, last, args) = behind(tenant, &candidates);
+        let (parts, last) = tokio::try_join!(store.all(parts, args.clone()), store.all(last, args))?;
+        fill(&mut candidates, &parts, &last)?;
     }
-    let rows = store.all(&MATCH, args![tenant, tail_of(&digits), &value]).await?;
-    let mut candidates: Vec<Candidate> = Vec::new();
-    for row in rows {
-        let Some(found) = candidate(&row, &value, &digits)? else { continue };
-        match candidates.iter_mut().find(|c| c.customer_id == found.customer_id) {
-            Some(known) if known.confidence >= found.confidence => {}
-            Some(known) => *known = found,
-            None => candidates.push(found),
-        }
-    }
-    candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
-    candidates.truncate(CANDIDATES_MAX);
-    if candidates.is_empty() {
-        return Ok(CallerRecords::default());
-    }
-    fill(store, tenant, &mut candidates).await?;
     Ok(CallerRecords { candidates, from_memory: false })
+}
+
+/// The same where the database is SQLite, asked on a thread of its own, which `answer` must not hold up; never waits. `number`
+/// is E.164, or no telephone number: it is not read again, which costs more than the question. False where the database is another, or too many wait: then `answer` is not called.
+pub fn ask_number(
+    store: &Store,
+    tenant: &TenantId,
+    number: &str,
+    answer: impl FnOnce(Result<CallerRecords>) + Send + 'static,
+) -> bool {
+    let (tenant, number) = (tenant.clone(), number.to_owned());
+    store.ask(move |asker| {
+        let question = Question::of(&tenant, number);
+        answer(question.map_or_else(|| Ok(CallerRecords::default()), |question| question.ask(asker)));
+    })
+}
+
+/// A number as it is looked for.
+struct Question {
+    tenant: TenantId,
+    value: String,
+    digits: String,
+}
+
+impl Question {
+    /// `None` where it has no digits.
+    fn new(tenant: &TenantId, country: Country, number: &str) -> Option<Self> {
+        Self::of(tenant, normalise(number, country))
+    }
+
+    fn of(tenant: &TenantId, value: String) -> Option<Self> {
+        let digits = digits_of(&value);
+        (!digits.is_empty()).then(|| Self { tenant: tenant.clone(), value, digits })
+    }
+
+    fn args(&self) -> Vec<Arg> {
+        args![&self.tenant, tail_of(&self.digits), &self.value]
+    }
+
+    fn ask(&self, asker: &mut Asker) -> Result<CallerRecords> {
+        let mut candidates = self.candidates(asker.all(&MATCH, &self.args())?)?;
+        if !candidates.is_empty() {
+            let (parts, last, args) = behind(&self.tenant, &candidates);
+            fill(&mut candidates, &asker.all(parts, &args)?, &asker.all(last, &args)?)?;
+        }
+        Ok(CallerRecords { candidates, from_memory: false })
+    }
+
+    /// Each customer once, best first.
+    fn candidates(&self, rows: Vec<Row>) -> Result<Vec<Candidate>> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for row in rows {
+            let Some(found) = candidate(&row, &self.value, &self.digits)? else { continue };
+            match candidates.iter_mut().find(|c| c.customer_id == found.customer_id) {
+                Some(known) if known.confidence >= found.confidence => {}
+                Some(known) => *known = found,
+                None => candidates.push(found),
+            }
+        }
+        candidates.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+        candidates.truncate(CANDIDATES_MAX);
+        Ok(candidates)
+    }
 }
 
 /// `None` where too few digits agree.
@@ -144,20 +193,21 @@ fn candidate(row: &Row, value: &str, digits: &str) -> Result<Option<Candidate>> 
     }))
 }
 
-/// Products, open cases and last contacts of all candidates in two statements.
-async fn fill(store: &Store, tenant: &TenantId, candidates: &mut [Candidate]) -> Result<()> {
+/// The two statements for products, open cases and last contacts of all candidates.
+fn behind(tenant: &TenantId, candidates: &[Candidate]) -> (&'static Statement, &'static Statement, Vec<Arg>) {
     let mut args = args![tenant];
     args.extend(candidates.iter().map(|c| Arg::from(&c.customer_id)));
-    let (parts, last) = if candidates.len() == 1 {
-        (&PARTS_1, &LAST_1)
-    } else {
-        args.resize(1 + CANDIDATES_MAX, Arg::Text(None));
-        (&PARTS, &LAST)
-    };
-    let (parts, last) = tokio::try_join!(store.all(parts, args.clone()), store.all(last, args))?;
+    if candidates.len() == 1 {
+        return (&PARTS_1, &LAST_1, args);
+    }
+    args.resize(1 + CANDIDATES_MAX, Arg::Text(None));
+    (&PARTS, &LAST, args)
+}
+
+fn fill(candidates: &mut [Candidate], parts: &[Row], last: &[Row]) -> Result<()> {
     let mut by_id: BTreeMap<String, &mut Candidate> =
         candidates.iter_mut().map(|c| (c.customer_id.clone(), c)).collect();
-    for row in &parts {
+    for row in parts {
         let r = row.of("products", "id");
         let Some(candidate) = by_id.get_mut(&r.text("customer_id")?) else { continue };
         if r.text("what")? == "product" {
@@ -173,7 +223,7 @@ async fn fill(store: &Store, tenant: &TenantId, candidates: &mut [Candidate]) ->
             });
         }
     }
-    for row in &last {
+    for row in last {
         let r = row.of("calls", "id");
         let Some(candidate) = by_id.get_mut(&r.text("customer_id")?) else { continue };
         let summary = match (r.text("summary")?, r.opt_text("detail")?) {

@@ -19,6 +19,9 @@ pub enum Error {
     /// A statement of the registry failed.
     #[error("{statement}: {source}")]
     Statement { statement: &'static str, source: sqlx::Error },
+    /// The same, where SQLite was asked without a pool.
+    #[error("{statement}: {source}")]
+    Sqlite { statement: &'static str, source: rusqlite::Error },
     /// A row does not hold what its table promises.
     #[error("{table} row `{row}`, column {column}: {reason}")]
     Row { table: &'static str, row: String, column: &'static str, reason: String },
@@ -35,6 +38,9 @@ impl Error {
         if let Self::Away { .. } = self {
             return true;
         }
+        if let Self::Sqlite { source, .. } = self {
+            return source.sqlite_error().is_some_and(|error| is_sqlite_transient(error.extended_code.unsigned_abs()));
+        }
         let (Self::Open(source) | Self::Statement { source, .. } | Self::Migration { source, .. }) = self else {
             return false;
         };
@@ -45,10 +51,10 @@ impl Error {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::Protocol(_) => true,
-            // Classes 08 (connection), 40 (rollback), 53 (resources), 57 (operator) of PostgreSQL; SQLITE_BUSY and _LOCKED.
+            // Classes 08 (connection), 40 (rollback), 53 (resources), 57 (operator) of PostgreSQL.
             sqlx::Error::Database(e) => e.code().is_some_and(|code| {
                 ["08", "40", "53", "57"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                    || code.parse::<u32>().is_ok_and(|c| code.len() < 5 && matches!(c & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
+                    || code.parse::<u32>().is_ok_and(|c| code.len() < 5 && is_sqlite_transient(c))
             }),
             _ => false,
         }
@@ -70,6 +76,11 @@ impl Error {
     pub fn is_duplicate(&self) -> bool {
         matches!(self, Self::Statement { source: sqlx::Error::Database(e), .. } if e.is_unique_violation())
     }
+}
+
+/// SQLITE_BUSY, _LOCKED, _READONLY, _IOERR, _FULL and _CANTOPEN, whatever follows in the upper bytes.
+const fn is_sqlite_transient(code: u32) -> bool {
+    matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14)
 }
 
 pub type Result<T> = std::result::Result<T, Error>;

@@ -8,6 +8,7 @@ use cti_switch::desk::AgentState;
 use cti_switch::figures::{AgentFigures, CallFigures, QueueFigures, Sink, StateTimes, fold};
 
 use crate::error::Result;
+use crate::projector::Rows;
 use crate::row::{Reader, Row, word};
 use crate::statement::{Arg, args, statements};
 use crate::store::{Store, Tx};
@@ -176,18 +177,18 @@ impl Batch {
         fold(at, fact, self);
     }
 
-    pub(crate) async fn write(self, tx: &mut Tx) -> Result<()> {
+    pub(crate) fn write(self, rows: &mut Rows) -> Result<()> {
         for ((tenant, start_ms, queue), figures) in self.queues {
-            tx.run(&ADD_QUEUE, with(args![&tenant, start_ms, &queue], &figures.values())).await?;
+            rows.run(&ADD_QUEUE, with(args![&tenant, start_ms, &queue], &figures.values()));
         }
         for ((tenant, start_ms, agent), figures) in self.agents {
-            tx.run(&ADD_AGENT, with(args![&tenant, start_ms, &agent], &figures.values())).await?;
+            rows.run(&ADD_AGENT, with(args![&tenant, start_ms, &agent], &figures.values()));
         }
         for ((tenant, start_ms, agent, state, reason), ms) in self.states {
-            tx.run(&ADD_STATE, args![&tenant, start_ms, &agent, word(&state)?, reason, ms]).await?;
+            rows.run(&ADD_STATE, args![&tenant, start_ms, &agent, word(&state)?, reason, ms]);
         }
         for ((tenant, start_ms), figures) in self.calls {
-            tx.run(&ADD_CALLS, with(args![&tenant, start_ms], &figures.values())).await?;
+            rows.run(&ADD_CALLS, with(args![&tenant, start_ms], &figures.values()));
         }
         Ok(())
     }

@@ -14,11 +14,11 @@ use crate::callbacks;
 use crate::calls::{CallLeg, CallSegment, LegQuality};
 use crate::contacts::digits_of;
 use crate::error::{Result, check_text};
-use crate::figures::{self, Batch};
+use crate::figures;
 use crate::recordings::{RecordingGap, RecordingState};
 use crate::row::word;
-use crate::statement::{args, statements};
-use crate::store::{Store, Tx};
+use crate::statement::{Arg, Statement, args, statements};
+use crate::store::{Batch, Store, Written};
 use crate::trace;
 
 /// Facts that one call of `apply` should be given at most: one transaction.
@@ -98,22 +98,35 @@ const fn is_kept(fact: &Fact) -> bool {
 /// position are skipped. Gives the number applied.
 pub async fn apply<F: Borrow<FactRecord> + Sync>(store: &Store, journal: &str, facts: &[F]) -> Result<usize> {
     check_text("journal", journal, JOURNAL_LEN_MAX, false)?;
-    let Some(last) = facts.iter().map(|f| f.borrow().seq).max() else { return Ok(0) };
-    let mut tx = store.begin().await?;
-    let row = tx.one(&POSITION, args![journal]).await?;
-    let done = row.map(|row| row.of("projections", "name").int("seq")).transpose()?;
-    let (mut applied, mut figures) = (0, Batch::default());
-    for record in facts.iter().map(Borrow::borrow).filter(|f: &&FactRecord| done.is_none_or(|done| f.seq > done)) {
-        apply_one(&mut tx, record).await?;
-        figures.add(record.at, &record.fact);
-        applied += 1;
+    // What is applied already is found out in the transaction, and then left out.
+    let mut done = None;
+    loop {
+        let left = || facts.iter().map(Borrow::borrow).filter(|f: &&FactRecord| done.is_none_or(|done| f.seq > done));
+        let seqs = || left().map(|fact| fact.seq);
+        let (Some(first), Some(last)) = (seqs().min(), seqs().max()) else { return Ok(0) };
+        let (mut rows, mut figures) = (Rows::default(), figures::Batch::default());
+        for record in left() {
+            apply_one(&mut rows, record)?;
+            figures.add(record.at, &record.fact);
+        }
+        figures.write(&mut rows)?;
+        rows.run(&ADVANCE, args![journal, last]);
+        let guard = (&POSITION, args![journal], first);
+        match store.write(Batch { guard, statements: rows.0 }).await? {
+            Written::All => return Ok(left().count()),
+            Written::Not { found } => done = Some(found),
+        }
     }
-    if applied > 0 {
-        figures.write(&mut tx).await?;
-        tx.run(&ADVANCE, args![journal, last]).await?;
-        tx.commit().await?;
+}
+
+/// What a batch of facts writes, in order.
+#[derive(Default)]
+pub(crate) struct Rows(Vec<(&'static Statement, Vec<Arg>)>);
+
+impl Rows {
+    pub(crate) fn run(&mut self, statement: &'static Statement, args: Vec<Arg>) {
+        self.0.push((statement, args));
     }
-    Ok(applied)
 }
 
 /// Goes past a fact that can not be applied, so that those after it can.
@@ -134,12 +147,12 @@ pub async fn reset(store: &Store) -> Result<()> {
     tx.commit().await
 }
 
-async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
+fn apply_one(rows: &mut Rows, record: &FactRecord) -> Result<()> {
     match &record.fact {
-        Fact::CallEnded { record: call } => insert_call(tx, call).await,
+        Fact::CallEnded { record: call } => insert_call(rows, call),
         Fact::WrapupEnded { tenant, call, agent, wrapup_ms, disposition, .. } => {
             let ended_ms = record.at.as_millis();
-            tx.run(&WRAPUP, args![tenant, call, agent, *wrapup_ms, disposition, ended_ms]).await?;
+            rows.run(&WRAPUP, args![tenant, call, agent, *wrapup_ms, disposition, ended_ms]);
             let segment = CallSegment {
                 kind: SegmentKind::Wrapup,
                 queue: None,
@@ -147,14 +160,15 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
                 started_ms: ended_ms.saturating_sub(*wrapup_ms),
                 ended_ms,
             };
-            insert_segment(tx, tenant, &call.to_string(), WRAPUP_PLACE, &segment).await
+            insert_segment(rows, tenant, &call.to_string(), WRAPUP_PLACE, &segment)
         }
         Fact::Traced { tenant, call, place, entry } => {
-            trace::add(tx, tenant, call, *place, record.at.as_millis(), entry).await
+            trace::add(rows, tenant, call, *place, record.at.as_millis(), entry)
         }
         Fact::RecordingStarted { tenant, call, recording } => {
             let state = word(&RecordingState::Recording)?;
-            tx.run(&RECORDING_STARTED, args![tenant, recording, call, state, record.at]).await.map(|_| ())
+            rows.run(&RECORDING_STARTED, args![tenant, recording, call, state, record.at]);
+            Ok(())
         }
         Fact::RecordingEnded { tenant, call, recording, result, gaps } => {
             let (file, state, reason) = match result {
@@ -178,18 +192,20 @@ async fn apply_one(tx: &mut Tx, record: &FactRecord) -> Result<()> {
                 gaps_json(gaps)?,
                 record.at
             ];
-            tx.run(&RECORDING_ENDED, args).await.map(|_| ())
+            rows.run(&RECORDING_ENDED, args);
+            Ok(())
         }
         Fact::Supervised { tenant, call, supervisor, agent, listen } => {
             let mode = listen.as_ref().map(word).transpose()?;
             let detail = serde_json::json!({ "agent": agent, "mode": mode });
             let action = if listen.is_some() { "call.supervise" } else { "call.supervise_end" };
             let (at, object) = (record.at, format!("call/{call}"));
-            crate::audit::add_fact(tx, tenant, record.seq, supervisor.as_str(), action, &object, &detail, at).await
+            crate::audit::add_fact(rows, tenant, record.seq, supervisor.as_str(), action, &object, &detail, at);
+            Ok(())
         }
         Fact::CallbackRequested { callback }
         | Fact::CallbackAttempt { callback }
-        | Fact::CallbackEnded { callback } => callbacks::put(tx, callback).await,
+        | Fact::CallbackEnded { callback } => callbacks::put(rows, callback),
         // The call's own record carries what history shows of these, and the figures count them.
         Fact::CallStarted { .. }
         | Fact::NodeEntered { .. }
@@ -215,7 +231,7 @@ fn gaps_json(gaps: &[Gap]) -> Result<Option<String>> {
     Ok(Some(serde_json::to_string(&gaps)?))
 }
 
-async fn insert_call(tx: &mut Tx, call: &CallRecord) -> Result<()> {
+fn insert_call(rows: &mut Rows, call: &CallRecord) -> Result<()> {
     let from = call.from.expose();
     let (legs, quality) = legs_of(call)?;
     let segments: Vec<CallSegment> = call
@@ -260,15 +276,15 @@ async fn insert_call(tx: &mut Tx, call: &CallRecord) -> Result<()> {
         call.recording.as_ref(),
         call.disposition.as_deref().map(storable)
     ];
-    tx.run(&CALL, args).await?;
+    rows.run(&CALL, args);
     let id = call.id.to_string();
     for (place, segment) in (0..).zip(&segments) {
-        insert_segment(tx, &call.tenant, &id, place, segment).await?;
+        insert_segment(rows, &call.tenant, &id, place, segment)?;
     }
     Ok(())
 }
 
-async fn insert_segment(tx: &mut Tx, tenant: &TenantId, call: &str, place: u64, segment: &CallSegment) -> Result<()> {
+fn insert_segment(rows: &mut Rows, tenant: &TenantId, call: &str, place: u64, segment: &CallSegment) -> Result<()> {
     let args = args![
         tenant,
         call,
@@ -279,7 +295,8 @@ async fn insert_segment(tx: &mut Tx, tenant: &TenantId, call: &str, place: u64, 
         segment.started_ms,
         segment.ended_ms
     ];
-    tx.run(&SEGMENT, args).await.map(|_| ())
+    rows.run(&SEGMENT, args);
+    Ok(())
 }
 
 /// The legs as history shows them, and the quality of the last leg of each role that had audio.

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+
+use rusqlite::types::Value;
 use serde::de::DeserializeOwned;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -9,17 +12,62 @@ use crate::error::{Error, Result};
 pub enum Row {
     Sqlite(SqliteRow),
     Postgres(PgRow),
+    /// SQLite's, read without a pool.
+    Direct(Direct),
+}
+
+/// A row as it was read, its columns by name.
+pub struct Direct {
+    pub(crate) names: Arc<[String]>,
+    pub(crate) cells: Vec<Value>,
+}
+
+/// What a cell is read as.
+trait Cell: Sized {
+    fn of(value: &Value) -> Option<Self>;
+}
+
+impl Cell for String {
+    fn of(value: &Value) -> Option<Self> {
+        if let Value::Text(text) = value { Some(text.clone()) } else { None }
+    }
+}
+
+impl Cell for i64 {
+    fn of(value: &Value) -> Option<Self> {
+        if let Value::Integer(number) = value { Some(*number) } else { None }
+    }
+}
+
+impl<T: Cell> Cell for Option<T> {
+    fn of(value: &Value) -> Option<Self> {
+        if *value == Value::Null { Some(None) } else { T::of(value).map(Some) }
+    }
+}
+
+impl Direct {
+    fn cell<T: Cell>(&self, column: &'static str) -> sqlx::Result<T> {
+        let place = self.names.iter().position(|name| name == column);
+        let value = place.map(|place| &self.cells[place]).ok_or_else(|| sqlx::Error::ColumnNotFound(column.into()))?;
+        let wrong = || sqlx::Error::ColumnDecode {
+            index: column.into(),
+            source: format!("it is {}", value.data_type()).into(),
+        };
+        T::of(value).ok_or_else(wrong)
+    }
 }
 
 impl Row {
     fn cell<T>(&self, column: &'static str) -> sqlx::Result<T>
     where
+        T: Cell,
         for<'r> T: Decode<'r, sqlx::Sqlite> + Type<sqlx::Sqlite> + Decode<'r, sqlx::Postgres> + Type<sqlx::Postgres>,
         for<'c> &'c str: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
     {
         match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
+            Self::Direct(row) => row.cell(column),
         }
     }
 

@@ -1,3 +1,4 @@
+mod direct;
 mod health;
 mod migrate;
 
@@ -12,7 +13,10 @@ use sqlx::{Executor as _, PgPool, Postgres, Sqlite, SqlitePool};
 use crate::error::{Error, Result};
 use crate::row::Row;
 use crate::statement::{Arg, Statement};
+use direct::Direct;
 use health::{Health, Pass};
+
+pub(crate) use direct::Asker;
 
 /// Connections that read from SQLite at once.
 pub const SQLITE_READERS_MAX: u32 = 4;
@@ -28,10 +32,12 @@ const POSTGRES_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The records, in one of two databases. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Store {
-    /// One writer and several readers on one file (WAL): readers never wait for the writer.
+    /// One writer and several readers on one file (WAL): readers never wait for the writer. What comes with every call goes
+    /// past the pools.
     Sqlite {
         write: SqlitePool,
         read: SqlitePool,
+        direct: Direct,
         health: Health,
     },
     Postgres {
@@ -123,7 +129,8 @@ impl Store {
     /// Waits for running statements and closes every connection.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite { write, read, .. } => {
+            Self::Sqlite { write, read, direct, .. } => {
+                direct.close();
                 read.close().await;
                 write.close().await;
             }
@@ -190,6 +197,30 @@ impl Store {
         pass.done(result)
     }
 
+    /// Has `question` asked on a thread of SQLite's own, which it must not hold up; never waits. False where the database is
+    /// another, or too many wait: it is not asked then.
+    pub(crate) fn ask<Q: FnOnce(&mut Asker) + Send + 'static>(&self, question: Q) -> bool {
+        match self {
+            Self::Sqlite { direct, health, .. } => direct.ask(health, Box::new(question)).is_ok(),
+            Self::Postgres { .. } => false,
+        }
+    }
+
+    /// Runs all of a batch in one transaction, or nothing where its guard finds what should not be there yet.
+    pub(crate) async fn write(&self, batch: Batch) -> Result<Written> {
+        let pass = self.writing()?;
+        let result = match self {
+            Self::Sqlite { direct, .. } => {
+                let direct = direct.clone();
+                let written = tokio::task::spawn_blocking(move || direct.write(&batch)).await;
+                let ended = |_| Error::Statement { statement: "COMMIT", source: sqlx::Error::WorkerCrashed };
+                written.map_err(ended).flatten()
+            }
+            Self::Postgres { pool, .. } => write_postgres(pool, batch).await,
+        };
+        pass.done(result)
+    }
+
     /// Begins a writing transaction; dropped without `commit` it is rolled back.
     pub(crate) async fn begin(&self) -> Result<Tx> {
         let pass = self.writing()?;
@@ -201,6 +232,36 @@ impl Store {
         .map_err(|source| Error::Statement { statement: "BEGIN", source });
         pass.done(result)
     }
+}
+
+/// Statements that are run together.
+pub(crate) struct Batch {
+    /// Nothing is run where this finds a row whose `seq` is the number or above.
+    pub guard: (&'static Statement, Vec<Arg>, u64),
+    pub statements: Vec<(&'static Statement, Vec<Arg>)>,
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    All,
+    Not { found: u64 },
+}
+
+async fn write_postgres(pool: &PgPool, batch: Batch) -> Result<Written> {
+    let begun = pool.begin().await.map_err(|source| Error::Statement { statement: "BEGIN", source })?;
+    let mut tx = Tx::Postgres(begun);
+    let (guard, args, below) = batch.guard;
+    let row = tx.one(guard, args).await?;
+    match row.map(|row| row.of("guard", "seq").int("seq")).transpose()? {
+        Some(found) if found >= below => return Ok(Written::Not { found }),
+        Some(_) | None => {}
+    }
+    for (statement, args) in batch.statements {
+        tx.run(statement, args).await?;
+    }
+    tx.commit().await?;
+    Ok(Written::All)
 }
 
 /// A writing transaction.
@@ -265,7 +326,7 @@ fn sqlite_pools(path: &str, ready: bool) -> Result<Store> {
         .max_connections(SQLITE_READERS_MAX)
         .acquire_timeout(SQLITE_ACQUIRE_TIMEOUT)
         .connect_lazy_with(options.pragma("query_only", "1"));
-    Ok(Store::Sqlite { write, read, health: Health::new(ready) })
+    Ok(Store::Sqlite { write, read, direct: Direct::new(path), health: Health::new(ready) })
 }
 
 /// The same for both drivers: bind every argument in order.

@@ -4,6 +4,7 @@ use cti_base::{CallId, TenantId};
 use cti_switch::trace::TraceEntry;
 
 use crate::error::Result;
+use crate::projector::Rows;
 use crate::statement::{args, statements};
 use crate::store::{Store, Tx};
 
@@ -31,8 +32,8 @@ pub async fn of_call(store: &Store, tenant: &TenantId, call: &CallId) -> Result<
     rows.into_iter().map(read).collect()
 }
 
-pub(crate) async fn add(
-    tx: &mut Tx,
+pub(crate) fn add(
+    rows: &mut Rows,
     tenant: &TenantId,
     call: &CallId,
     place: u32,
@@ -40,7 +41,8 @@ pub(crate) async fn add(
     entry: &TraceEntry,
 ) -> Result<()> {
     let entry = serde_json::to_string(entry)?;
-    tx.run(&ADD, args![tenant, call, u64::from(place), at_ms, entry]).await.map(|_| ())
+    rows.run(&ADD, args![tenant, call, u64::from(place), at_ms, entry]);
+    Ok(())
 }
 
 pub(crate) async fn forget(tx: &mut Tx) -> Result<()> {
