@@ -4,6 +4,7 @@
 //! newest: the pop is painted from memory, and says so; what they say later still comes.
 
 mod memory;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +21,7 @@ use zongji_sql::{Store, callers};
 
 use crate::net::inbox::Inbox;
 use memory::Memory;
+use waiting::{Due, Waiting};
 
 /// Questions at once; beyond them the answer is "not known" at once.
 pub const LOOKUPS_MAX: usize = 256;
@@ -28,12 +30,14 @@ const LOOKUP_TIME_MAX: Duration = Duration::from_secs(2);
 /// Where the answer is remembered, the records have so long: an offer waits for 30 ms (`RECORDS_WAIT`).
 const IN_TIME: Duration = Duration::from_millis(20);
 
-/// Asks the records on the main runtime. Cheap to clone.
+/// Asks the records: SQLite on its own thread, PostgreSQL on the main runtime. Cheap to clone.
 #[derive(Clone)]
 pub struct LookUps {
     store: Store,
     countries: Arc<DashMap<TenantId, Country>>,
     memory: Arc<Mutex<Memory>>,
+    /// What SQLite's thread was asked.
+    waiting: Arc<Mutex<Waiting>>,
     places: Arc<Semaphore>,
     inbox: Inbox,
     runtime: Handle,
@@ -43,7 +47,16 @@ impl LookUps {
     /// Questions run on the runtime that this is called in.
     pub fn new(store: Store, inbox: Inbox) -> Self {
         let places = Arc::new(Semaphore::new(LOOKUPS_MAX));
-        Self { store, countries: Arc::default(), memory: Arc::default(), places, inbox, runtime: Handle::current() }
+        let runtime = Handle::current();
+        Self {
+            store,
+            countries: Arc::default(),
+            memory: Arc::default(),
+            waiting: Arc::default(),
+            places,
+            inbox,
+            runtime,
+        }
     }
 
     /// How a tenant's numbers are read. Until then nobody is asked for it.
@@ -66,12 +79,69 @@ impl LookUps {
     pub fn start(&self, tenant: TenantId, call: CallId, number: Pii<String>) -> bool {
         let Some(country) = self.countries.get(&tenant).map(|country| *country) else { return false };
         let Ok(place) = self.places.clone().try_acquire_owned() else { return false };
+        let key = (tenant, number);
+        if self.ask_directly(call, &key) {
+            return true;
+        }
+        let (tenant, number) = key;
         let this = self.clone();
         self.runtime.spawn(async move {
             this.answer(tenant, country, call, number).await;
             drop(place);
         });
         true
+    }
+
+    /// Answers to give without the records, which have not answered in their time. To be asked for again at `wake`.
+    pub fn overdue(&self) -> Vec<Input> {
+        let due = lock(&self.waiting).due(std::time::Instant::now());
+        let input = |due: Due| match due {
+            Due::FromMemory { call, key } => {
+                self.remembered(&key).map(|records| Input::Caller { call, records: Some(Box::new(records)) })
+            }
+            Due::Unknown { call } => {
+                tracing::warn!(call.id = %call, "the records did not answer in time who calls");
+                Some(Input::Caller { call, records: None })
+            }
+        };
+        due.into_iter().filter_map(input).collect()
+    }
+
+    /// When [`LookUps::overdue`] is to be called, if no answer comes before.
+    pub fn wake(&self) -> Option<std::time::Instant> {
+        lock(&self.waiting).wake()
+    }
+
+    /// False where the database is asked otherwise.
+    fn ask_directly(&self, call: CallId, key: &memory::Key) -> bool {
+        let is_remembered = lock(&self.memory).find(key).is_some();
+        lock(&self.waiting).add(std::time::Instant::now(), call, is_remembered.then(|| key.clone()));
+        let (memory, waiting, inbox) = (self.memory.clone(), self.waiting.clone(), self.inbox.clone());
+        let of_answer = key.clone();
+        let answer = move |said: zongji_sql::Result<CallerRecords>| {
+            let key = of_answer;
+            let was = lock(&waiting).remove(call);
+            let records = match said {
+                Ok(records) => {
+                    lock(&memory).put(key, records.clone());
+                    Some(records)
+                }
+                Err(error) => {
+                    tracing::debug!(%error, call.id = %call, "the records could not be asked who calls");
+                    let from_memory = |records| CallerRecords { from_memory: true, ..records };
+                    if was.is_told() { None } else { lock(&memory).find(&key).map(from_memory) }
+                }
+            };
+            // What was told from memory is not taken back.
+            if !was.is_over() && (records.is_some() || !was.is_told()) {
+                inbox.send_blocking(Input::Caller { call, records: records.map(Box::new) });
+            }
+        };
+        let asked = callers::ask_number(&self.store, &key.0, key.1.expose(), answer);
+        if !asked {
+            lock(&self.waiting).remove(call);
+        }
+        asked
     }
 
     async fn answer(&self, tenant: TenantId, country: Country, call: CallId, number: Pii<String>) {
@@ -94,7 +164,7 @@ impl LookUps {
         }
         let records = match said {
             Ok(Ok(records)) => {
-                self.memory.lock().unwrap_or_else(PoisonError::into_inner).put(key.clone(), records.clone());
+                lock(&self.memory).put(key.clone(), records.clone());
                 Some(records)
             }
             // The store tells of an outage, once.
@@ -111,13 +181,16 @@ impl LookUps {
     }
 
     fn remembered(&self, key: &memory::Key) -> Option<CallerRecords> {
-        let found = self.memory.lock().unwrap_or_else(PoisonError::into_inner).find(key);
-        found.map(|records| CallerRecords { from_memory: true, ..records })
+        lock(&self.memory).find(key).map(|records| CallerRecords { from_memory: true, ..records })
     }
 
     async fn tell(&self, call: CallId, records: Option<CallerRecords>) {
         self.inbox.send(Input::Caller { call, records: records.map(Box::new) }).await;
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -233,6 +233,7 @@ impl Task {
     fn turn(&mut self) -> bool {
         self.hold.turn(&self.engine);
         let mut worked = self.carry_out_released();
+        self.echoes.extend(self.hands.lookups.overdue());
         for _ in 0..TURN_INPUTS_MAX {
             let Some(input) = self.next_echo() else { break };
             self.handle(input);
@@ -413,7 +414,7 @@ impl Task {
         let unpublished = self.published_version != Some(version);
         let publish = unpublished.then_some(self.publish_from);
         let deadline = self.engine.poll_deadline().filter(|_| room).map(clock::instant_of);
-        [publish, deadline, self.hold.wake()].into_iter().flatten().min()
+        [publish, deadline, self.hold.wake(), self.hands.lookups.wake()].into_iter().flatten().min()
     }
 }
 
