@@ -293,6 +293,7 @@ impl Task {
             self.carry_out(effect);
             any = true;
         }
+        self.hands.media.ring();
         any
     }
 
@@ -300,7 +301,7 @@ impl Task {
         match effect {
             Effect::Send(transmit) => self.send(transmit),
             Effect::Media { call, command } => {
-                if let Err(error) = self.hands.media.send(call, command) {
+                if let Err(error) = self.hands.media.hand(call, command) {
                     tracing::error!(%error, call.id = %call, "a media command is lost");
                 }
             }

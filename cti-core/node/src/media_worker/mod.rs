@@ -79,6 +79,8 @@ pub struct MediaWorkers {
 struct Lane {
     commands: SyncSender<Message>,
     bell: Bell,
+    /// A command was handed over and the bell not rung for it.
+    unrung: AtomicBool,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -153,15 +155,32 @@ impl MediaWorkers {
                 cti_base::Rng::from_seed(seed),
             );
             let thread = std::thread::Builder::new().name(format!("media-{number}")).spawn(move || worker.run())?;
-            workers.lanes.push(Lane { commands, bell, thread: Some(thread) });
+            workers.lanes.push(Lane { commands, bell, unrung: AtomicBool::new(false), thread: Some(thread) });
         }
         Ok(workers)
     }
 
     /// Hands a command to the worker of this call. Where it has too many waiting, this waits until it has taken some.
     pub fn send(&self, call: CallId, command: MediaCommand) -> Result<(), MediaError> {
+        let sent = self.hand(call, command);
+        self.ring();
+        sent
+    }
+
+    /// The same of several commands, which the workers look at no later than [`MediaWorkers::ring`]: to wake a thread costs
+    /// more than most commands.
+    pub fn hand(&self, call: CallId, command: MediaCommand) -> Result<(), MediaError> {
         let lane = &self.lanes[(call.as_u128() % self.lanes.len() as u128) as usize];
-        lane.send(Message::Command(command)).inspect_err(|_| self.counters.command_lost())
+        lane.hand(Message::Command(command)).inspect_err(|_| self.counters.command_lost())
+    }
+
+    /// Wakes the workers that were handed something.
+    pub fn ring(&self) {
+        for lane in &self.lanes {
+            if lane.unrung.swap(false, Ordering::Relaxed) {
+                lane.bell.ring();
+            }
+        }
     }
 
     pub fn counters(&self) -> Arc<MediaCounters> {
@@ -195,7 +214,13 @@ impl Drop for MediaWorkers {
 }
 
 impl Lane {
-    fn send(&self, mut message: Message) -> Result<(), MediaError> {
+    fn send(&self, message: Message) -> Result<(), MediaError> {
+        self.hand(message)?;
+        self.bell.ring();
+        Ok(())
+    }
+
+    fn hand(&self, mut message: Message) -> Result<(), MediaError> {
         let mut until = None;
         loop {
             message = match self.commands.try_send(message) {
@@ -210,7 +235,7 @@ impl Lane {
             }
             std::thread::park_timeout(FULL_POLL);
         }
-        self.bell.ring();
+        self.unrung.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
