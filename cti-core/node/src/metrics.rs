@@ -397,7 +397,7 @@ fn method_index(bytes: &[u8]) -> usize {
 }
 
 /// The method in an answer's CSeq line, without reading the rest.
-fn cseq_method(bytes: &[u8]) -> Option<&[u8]> {
+pub(crate) fn cseq_method(bytes: &[u8]) -> Option<&[u8]> {
     let mut lines = bytes.split(|byte| *byte == b'\n').map(|line| line.trim_ascii());
     let line = lines.find(|line| line.len() > 5 && line[..5].eq_ignore_ascii_case(b"cseq:"))?;
     line.rsplit(|byte| *byte == b' ' || *byte == b'\t').next()

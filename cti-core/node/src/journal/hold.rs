@@ -1,7 +1,9 @@
 //! The order between the journal and the world: what the switch took in is gathered into groups, and the effects of a group
 //! are held until it is durable.
 //!
-//! One group is written at a time, and the next gathers meanwhile: under load groups grow, and nothing waits by the clock.
+//! One group is written at a time, and the next gathers meanwhile: under load groups grow. What nobody waits for ([`Hurry`])
+//! stays a few milliseconds for company, and groups follow each other no faster than [`GROUP_EVERY`]: a group costs several
+//! times what is in it.
 //! When the disk does not take a group for [`UNDURABLE_AFTER`], calls go on without it: effects go out at once, facts wait in
 //! memory, and inputs are not kept; once the disk is back, a group of those facts and a fresh snapshot mends the journal.
 
@@ -11,11 +13,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cti_base::Timestamp;
+use cti_media::MediaCommand;
 use cti_switch::live::Alarm;
 use cti_switch::{Effect, Engine, Fact, Input};
 use tokio::sync::watch;
 
 use super::{Appender, Full, Group, JournalCounters, take_up};
+use crate::metrics::cseq_method;
 
 /// Inputs that gather while a group is written; then the switch takes no more until there is room.
 pub const GROUP_INPUTS_MAX: usize = 4_096;
@@ -27,6 +31,10 @@ pub const UNDURABLE_AFTER: Duration = Duration::from_secs(1);
 pub const FACTS_WAITING_MAX: usize = 262_144;
 /// How long a group waits for the next where nothing of it goes out: to the world it is as if it came later.
 const QUIET_MAX: Duration = Duration::from_millis(50);
+/// The same where something goes out that nobody waits for.
+const LEISURE_MAX: Duration = Duration::from_millis(10);
+/// A group is handed on no sooner after the one before: the first of a lull goes at once.
+const GROUP_EVERY: Duration = Duration::from_millis(2);
 /// A snapshot is due when the inputs since the last one are more than this,
 const SNAPSHOT_BYTES_MIN: usize = 256 << 10;
 /// more than so many times the last snapshot,
@@ -43,6 +51,9 @@ pub struct Hold {
     counters: Arc<JournalCounters>,
     gathering: Gathering,
     under_way: Option<UnderWay>,
+    handed_over: Option<Instant>,
+    /// [`GROUP_EVERY`].
+    every: Duration,
     released: VecDeque<Effect>,
     snapshot_due: bool,
     since_snapshot: Since,
@@ -58,9 +69,20 @@ struct Gathering {
     group: Group,
     inputs: usize,
     effects: VecDeque<Effect>,
-    /// Something of it goes out.
-    leaves: bool,
+    hurry: Hurry,
     since: Option<Instant>,
+}
+
+/// How soon what a group holds has to go out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Hurry {
+    /// Nothing goes out.
+    #[default]
+    Quiet,
+    /// A few milliseconds later is as good: it ends something, or tells that something is under way.
+    Leisure,
+    /// Somebody waits for it.
+    Now,
 }
 
 struct UnderWay {
@@ -85,6 +107,8 @@ impl Hold {
             counters,
             gathering: Gathering::default(),
             under_way: None,
+            handed_over: None,
+            every: GROUP_EVERY,
             released: VecDeque::new(),
             snapshot_due: true,
             since_snapshot: Since::default(),
@@ -133,8 +157,8 @@ impl Hold {
             | Effect::Desk { .. }
             | Effect::Reply { .. }
             | Effect::CallbackAnswer { .. } => {
+                self.gathering.hurry = self.gathering.hurry.max(hurry_of(&effect));
                 self.gathering.effects.push_back(effect);
-                self.gathering.leaves = true;
                 None
             }
         }
@@ -165,8 +189,7 @@ impl Hold {
         if let Some(ask_from) = self.undurable {
             return self.turn_undurable(engine, ask_from);
         }
-        let due = self.gathering.leaves || self.gathering.since.is_some_and(|since| since.elapsed() >= QUIET_MAX);
-        if due && self.under_way.is_none() {
+        if self.under_way.is_none() && self.due_at().is_some_and(|at| at <= Instant::now()) {
             self.hand_over(engine);
         }
     }
@@ -183,8 +206,19 @@ impl Hold {
         }
         match &self.under_way {
             Some(group) => Some(group.since + UNDURABLE_AFTER),
-            None => self.gathering.since.map(|since| since + QUIET_MAX),
+            None => self.due_at(),
         }
+    }
+
+    /// When what has gathered is to be handed on.
+    fn due_at(&self) -> Option<Instant> {
+        let since = self.gathering.since?;
+        let due = match self.gathering.hurry {
+            Hurry::Quiet => since + QUIET_MAX,
+            Hurry::Leisure => since + LEISURE_MAX,
+            Hurry::Now => since,
+        };
+        Some(self.handed_over.map_or(due, |before| due.max(before + self.every)))
     }
 
     /// Changes whenever more is on disk.
@@ -231,7 +265,7 @@ impl Hold {
 
     /// Gives false where the journal takes nothing.
     fn hand_over(&mut self, engine: &Engine) -> bool {
-        let Gathering { mut group, inputs, effects, leaves, since } = std::mem::take(&mut self.gathering);
+        let Gathering { mut group, inputs, effects, hurry, since } = std::mem::take(&mut self.gathering);
         let due = self.snapshot_due
             || self.since_snapshot.inputs > SNAPSHOT_INPUTS_MAX
             || self.since_snapshot.bytes > SNAPSHOT_BYTES_MIN.max(SNAPSHOTS_OF_INPUTS * self.snapshot_bytes);
@@ -243,7 +277,9 @@ impl Hold {
         }
         match self.appender.append(group) {
             Ok(number) => {
-                self.under_way = Some(UnderWay { number, since: Instant::now(), effects });
+                let now = Instant::now();
+                self.handed_over = Some(now);
+                self.under_way = Some(UnderWay { number, since: now, effects });
                 if due {
                     (self.snapshot_due, self.since_snapshot) = (false, Since::default());
                 }
@@ -251,7 +287,7 @@ impl Hold {
             }
             Err(Full(mut group)) => {
                 group.snapshot = None;
-                self.gathering = Gathering { group: *group, inputs, effects, leaves, since };
+                self.gathering = Gathering { group: *group, inputs, effects, hurry, since };
                 self.go_on_undurable(Instant::now() + ASK_AGAIN);
                 false
             }
@@ -282,7 +318,7 @@ impl Hold {
         self.released.append(&mut gathering.effects);
         gathering.group.inputs.clear();
         gathering.group.gap = true;
-        (gathering.inputs, gathering.leaves) = (0, false);
+        (gathering.inputs, gathering.hurry) = (0, Hurry::Quiet);
         if self.under_way.is_some() || Instant::now() < ask_from {
             return;
         }
@@ -293,6 +329,30 @@ impl Hold {
             self.counters.undurable_since.store(0, Ordering::Relaxed);
         }
     }
+}
+
+fn hurry_of(effect: &Effect) -> Hurry {
+    let leisurely = match effect {
+        Effect::Send(transmit) => may_wait(&transmit.bytes),
+        Effect::Media { command, .. } => {
+            matches!(command, MediaCommand::Close { .. } | MediaCommand::RecordStop { .. })
+        }
+        Effect::Desk { .. } => true,
+        Effect::Offer { .. } | Effect::Reply { .. } | Effect::CallbackAnswer { .. } => false,
+        Effect::LookUp { .. } | Effect::Fact(_) | Effect::Measure(_) => true,
+    };
+    if leisurely { Hurry::Leisure } else { Hurry::Now }
+}
+
+/// Whether nobody waits for a SIP message: it is far from being asked for again (T1, 500 ms), and what it tells is that
+/// something begins (100, 180) or has ended (BYE, its answer, and ACK, which ends an INVITE).
+fn may_wait(message: &[u8]) -> bool {
+    let starts = |with: &[u8]| message.starts_with(with);
+    starts(b"BYE ")
+        || starts(b"ACK ")
+        || starts(b"SIP/2.0 100 ")
+        || starts(b"SIP/2.0 180 ")
+        || (starts(b"SIP/2.0 200 ") && cseq_method(message) == Some(b"BYE"))
 }
 
 #[cfg(test)]
