@@ -4,8 +4,9 @@
 //! What the switch took in one go is a [`Group`]: its inputs (sealed: numbers and digests are in them), its facts (plain JSON,
 //! for the [`projector`]) and now and then a snapshot of the engine (sealed), in one transaction. Groups are numbered +1. The
 //! switch task hands groups to the [`Appender`], which never waits, and carries their effects out once
-//! [`Appender::durable`] says so; [`hold`] is that order. One thread of its own, with a plain synchronous connection, writes
-//! them; another moves the write-ahead log into the file.
+//! [`Appender::durable`] says so; [`hold`] is that order. One thread of its own writes them: each to the [`tail`] first, by one
+//! write, which makes it durable, and some times a second what has gathered there into SQLite, in one transaction. Another
+//! moves SQLite's write-ahead log into its file.
 //!
 //! At a start [`open`] reads what was kept, [`take_up`] makes an engine of it, and [`Opened::start`] goes on from there. What
 //! of the tail is broken is cut at the last whole group and told: [`Cut`].
@@ -20,6 +21,7 @@ mod reader;
 mod repair;
 mod seal;
 mod store;
+mod tail;
 pub mod take_up;
 mod writer;
 
@@ -36,6 +38,7 @@ use tokio::sync::watch;
 use crate::config::Durability;
 use mark::{Mark, Marked};
 use store::{Store, StoreError};
+use tail::Tail;
 
 pub use reader::{Journal, Read};
 
@@ -207,13 +210,14 @@ pub struct Opened {
     durability: Durability,
     key: [u8; 32],
     store: Store,
+    tail: Tail,
     mark: Mark,
     last_group: u64,
     counters: Arc<JournalCounters>,
 }
 
 /// Opens the journal in `folder` (made where missing) for the node's key and reads what was kept. Reads the whole write-ahead
-/// log, the last snapshot and what follows it: milliseconds.
+/// log and tail, the last snapshot and what follows it: milliseconds.
 pub fn open(folder: &Path, durability: Durability, key: &[u8; 32]) -> Result<Opened, JournalError> {
     let path = folder.join(store::FILE);
     let no_folder = |source| JournalError::Folder { path: folder.to_owned(), source };
@@ -221,16 +225,16 @@ pub fn open(folder: &Path, durability: Durability, key: &[u8; 32]) -> Result<Ope
     let (mark, marked) = Mark::open(folder).map_err(no_folder)?;
     let mut moved_aside = None;
     let name = marked.as_ref().map(|marked| marked.journal.as_str());
-    let read = match read(&path, durability, key, name) {
+    let read = match read(folder, durability, key, name) {
         Err(error) if error.is_malformed() => {
             tracing::error!(%error, path = %path.display(), "the journal is no whole database: it is moved aside");
             let aside = make_anew(folder, durability, key, name).map_err(|error| open_error(&path, error))?;
             moved_aside = Some(aside);
-            read(&path, durability, key, name)
+            read(folder, durability, key, name)
         }
         read => read,
     };
-    let (store, mut kept, mut last_group) = read.map_err(|error| open_error(&path, error))?;
+    let (store, tail, mut kept, mut last_group) = read.map_err(|error| open_error(&path, error))?;
     kept.moved_aside = moved_aside;
     // The history may have seen facts that are lost: their numbers are not given again.
     let marked = marked.filter(|marked| marked.journal == store.sealer.journal);
@@ -246,7 +250,7 @@ pub fn open(folder: &Path, durability: Durability, key: &[u8; 32]) -> Result<Ope
     let whole = kept.groups.last().map(|group| group.number).or(kept.snapshot.as_ref().map(|s| s.number)).unwrap_or(0);
     let counters = Arc::new(JournalCounters::default());
     let (folder, key) = (folder.to_owned(), *key);
-    let mut opened = Opened { kept, folder, durability, key, store, mark, last_group, counters };
+    let mut opened = Opened { kept, folder, durability, key, store, tail, mark, last_group, counters };
     if whole < last_group {
         opened.cut_after(whole)?;
     }
@@ -258,6 +262,8 @@ impl Opened {
     pub fn cut_after(&mut self, whole: u64) -> Result<(), JournalError> {
         let groups = self.last_group.saturating_sub(whole);
         let path = self.folder.join(store::FILE);
+        // Their numbers are given again: none of before may be read as one of them.
+        self.tail.clear().map_err(|error| open_error(&path, error.into()))?;
         self.store.cut_from(whole + 1).map_err(|error| open_error(&path, error.into()))?;
         let marked = Marked { journal: self.store.sealer.journal.clone(), group: whole, fact: self.kept.last_fact };
         self.mark.write(&marked).map_err(|error| open_error(&path, error.into()))?;
@@ -282,11 +288,11 @@ impl Opened {
     /// Starts the journal's threads, which end when the [`Appender`] is dropped and everything is written:
     /// [`Journal::drained`] waits for that.
     pub fn start(self) -> Result<(Appender, Journal), JournalError> {
-        let Self { kept, folder, durability, key, store, mark, last_group, counters } = self;
+        let Self { kept, folder, durability, key, store, tail, mark, last_group, counters } = self;
         let (inbox, messages) = threads::sync_channel(GROUPS_WAITING_MAX);
         let (durable_in, durable) = watch::channel(last_group);
         let (appended_in, appended) = watch::channel(kept.last_fact);
-        let files = writer::Files { folder, durability, key, mark };
+        let files = writer::Files { folder, durability, key, mark, tail };
         let journal = Journal::new(files.path(), store.sealer.journal.clone(), appended, counters.clone());
         let told = writer::Told { durable: durable_in, appended: appended_in, shared: journal.shared() };
         let of_writer = counters.clone();
@@ -301,12 +307,14 @@ impl Opened {
 }
 
 fn read(
-    path: &Path,
+    folder: &Path,
     durability: Durability,
     key: &[u8; 32],
     name: Option<&str>,
-) -> Result<(Store, Kept, u64), StoreError> {
-    let store = Store::open(path, durability, key, name)?;
+) -> Result<(Store, Tail, Kept, u64), StoreError> {
+    let mut store = Store::open(&folder.join(store::FILE), durability, key, name)?;
+    let mut tail = Tail::open(folder, &store.sealer.journal, durability)?;
+    store.take_in(&mut tail)?;
     let (snapshot, _broken) = store.snapshot()?;
     let groups = store.groups_after(snapshot.as_ref().map_or(0, |snapshot| snapshot.number))?;
     let last_at = groups.last().map(|group| group.at).or(snapshot.as_ref().map(|snapshot| snapshot.at));
@@ -318,7 +326,7 @@ fn read(
         ..Kept::default()
     };
     let last_group = store.last_group()?;
-    Ok((store, kept, last_group))
+    Ok((store, tail, kept, last_group))
 }
 
 /// Moves the file aside and makes a new one of what is readable of it. Gives where the old one is.

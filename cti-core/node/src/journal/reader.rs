@@ -53,6 +53,18 @@ struct File {
     open: Option<(u64, Connection)>,
 }
 
+impl Read {
+    /// Goes on with what is younger, where there is room.
+    fn and(mut self, youngest: &[Arc<FactRecord>], seq: u64, limit: usize) -> Self {
+        let room = limit.saturating_sub(self.facts.len() + self.unreadable);
+        let through = self.through.unwrap_or(seq);
+        let from = youngest.partition_point(|fact| fact.seq <= through);
+        self.facts.extend(youngest.iter().skip(from).take(room).cloned());
+        self.through = self.through.max(self.facts.last().map(|fact| fact.seq));
+        self
+    }
+}
+
 impl Journal {
     pub(super) fn new(
         path: PathBuf,
@@ -89,11 +101,13 @@ impl Journal {
         }
         let (file, shared) = (self.file.clone(), self.shared.clone());
         let read = tokio::task::spawn_blocking(move || {
+            // The youngest may not be in the file yet. Looked at first: what goes there meanwhile is not missed.
+            let youngest = shared.after(seq);
             let read = lock(&file).read(seq, limit, shared.files.load(Ordering::Acquire));
             if read.as_ref().is_err_and(is_malformed) {
                 shared.malformed.store(true, Ordering::Release);
             }
-            read
+            read.map(|read| read.and(&youngest, seq, limit))
         });
         match read.await {
             Ok(read) => read.map_err(|error| JournalError::Read(error.to_string())),
@@ -119,6 +133,13 @@ impl Shared {
         let beyond = (recent.len() + facts.len()).saturating_sub(RECENT_MAX).min(recent.len());
         recent.drain(..beyond);
         recent.extend(facts);
+    }
+
+    /// All in memory after `seq`.
+    fn after(&self, seq: u64) -> Vec<Arc<FactRecord>> {
+        let recent = lock(&self.recent);
+        let from = recent.partition_point(|fact| fact.seq <= seq);
+        recent.iter().skip(from).cloned().collect()
     }
 
     pub fn to_prune(&self) -> Option<(u64, Timestamp)> {

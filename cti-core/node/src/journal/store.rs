@@ -7,6 +7,7 @@ use cti_base::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
 use super::seal::{Kind, Sealer};
+use super::tail::Tail;
 use super::{KeptGroup, KeptSnapshot};
 use crate::config::Durability;
 
@@ -139,26 +140,38 @@ impl Store {
         Ok(Some(Self { connection, sealer: Arc::new(Sealer::new(key, &name)) }))
     }
 
-    pub fn commit(&mut self, group: &Sealed) -> rusqlite::Result<()> {
+    /// All in one transaction.
+    pub fn commit<'a>(&mut self, groups: impl IntoIterator<Item = &'a Sealed>) -> rusqlite::Result<()> {
         let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (at_us, fact_last) = (micros(group.at), int(group.fact_last));
-        tx.prepare_cached(ADD_GROUP)?.execute(params![
-            int(group.number),
-            at_us,
-            int(group.facts.len() as u64),
-            fact_last,
-            group.gap,
-            group.inputs
-        ])?;
-        let mut add = tx.prepare_cached(ADD_FACT)?;
-        for (seq, at, fact) in &group.facts {
-            add.execute(params![int(*seq), micros(*at), fact])?;
-        }
-        drop(add);
-        if let Some(state) = &group.snapshot {
-            tx.prepare_cached(ADD_SNAPSHOT)?.execute(params![int(group.number), at_us, fact_last, state])?;
+        for group in groups {
+            let (at_us, fact_last) = (micros(group.at), int(group.fact_last));
+            tx.prepare_cached(ADD_GROUP)?.execute(params![
+                int(group.number),
+                at_us,
+                int(group.facts.len() as u64),
+                fact_last,
+                group.gap,
+                group.inputs
+            ])?;
+            let mut add = tx.prepare_cached(ADD_FACT)?;
+            for (seq, at, fact) in &group.facts {
+                add.execute(params![int(*seq), micros(*at), fact])?;
+            }
+            if let Some(state) = &group.snapshot {
+                tx.prepare_cached(ADD_SNAPSHOT)?.execute(params![int(group.number), at_us, fact_last, state])?;
+            }
         }
         tx.commit()
+    }
+
+    /// Takes in what the tail has beyond it. Those that do not follow are taken too: their facts are facts.
+    pub fn take_in(&mut self, tail: &mut Tail) -> Result<(), StoreError> {
+        let groups = tail.groups(self.last_group()? + 1)?;
+        if !groups.is_empty() {
+            self.commit(&groups)?;
+        }
+        tail.begin_anew();
+        Ok(())
     }
 
     /// Pages in the write-ahead log after the last commit of this thread.

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc as threads;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cti_base::Timestamp;
 use cti_switch::FactRecord;
@@ -13,11 +13,20 @@ use super::mark::{Mark, Marked};
 use super::reader::Shared;
 use super::seal::{Kind, Sealer};
 use super::store::{self, Sealed, Store, StoreError};
+use super::tail::Tail;
 use super::{Group, JournalCounters};
 use crate::config::Durability;
 
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long the first group in the tail waits until all there are taken into SQLite,
+const FOLD_EVERY: Duration = Duration::from_millis(200);
+/// if they are not more than so many bytes,
+const FOLD_BYTES: usize = 1 << 20;
+/// or so many facts: fewer than are kept in memory, since whoever reads SQLite does not find them yet.
+const FOLD_FACTS: usize = 4_096;
+/// A group of more facts goes straight to SQLite, as does a snapshot.
+const TAIL_FACTS: usize = 1_024;
 
 /// A group and where it stands.
 pub(super) struct Numbered {
@@ -41,6 +50,7 @@ pub(super) struct Files {
     pub durability: Durability,
     pub key: [u8; 32],
     pub mark: Mark,
+    pub tail: Tail,
 }
 
 impl Files {
@@ -54,12 +64,37 @@ struct Writer {
     store: Option<Store>,
     sealer: Arc<Sealer>,
     files: Files,
+    /// What is in the tail and not in SQLite.
+    waiting: Waiting,
     checkpointer: Checkpointer,
     told: Told,
     counters: Arc<JournalCounters>,
     /// There may be groups to prune.
     prune_groups: bool,
     mark_failed: bool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    groups: Vec<Sealed>,
+    bytes: usize,
+    facts: usize,
+    since: Option<Instant>,
+}
+
+impl Waiting {
+    fn push(&mut self, group: Sealed) {
+        self.since.get_or_insert_with(Instant::now);
+        self.bytes += group.inputs.len() + group.facts.iter().map(|(.., fact)| fact.len()).sum::<usize>();
+        self.facts += group.facts.len();
+        self.groups.push(group);
+    }
+
+    /// When it is to be taken into SQLite.
+    fn fold_at(&self) -> Option<Instant> {
+        let is_much = self.bytes > FOLD_BYTES || self.facts > FOLD_FACTS;
+        self.since.map(|since| if is_much { since } else { since + FOLD_EVERY })
+    }
 }
 
 /// The writer's thread: until the inbox is closed and empty.
@@ -76,6 +111,7 @@ pub(super) fn run(
         store: Some(store),
         sealer,
         files,
+        waiting: Waiting::default(),
         checkpointer,
         told,
         counters,
@@ -84,24 +120,34 @@ pub(super) fn run(
     };
     while let Some(group) = writer.next(&groups) {
         writer.append(group);
+        writer.fold_if_due();
+    }
+    writer.fold();
+    if let Err(error) = writer.files.tail.clear() {
+        tracing::warn!(%error, "the journal's tail could not be emptied; what is in it is in the journal");
     }
     while writer.prune() {}
 }
 
 impl Writer {
-    /// Waits for the next group; prunes while there is none.
+    /// Waits for the next group; prunes while there is none, and takes the tail into SQLite in its time.
     fn next(&mut self, groups: &threads::Receiver<Numbered>) -> Option<Numbered> {
         loop {
             match groups.try_recv() {
                 Ok(group) => return Some(group),
                 Err(threads::TryRecvError::Disconnected) => return None,
-                Err(threads::TryRecvError::Empty) if self.prune() => {}
-                Err(threads::TryRecvError::Empty) => return groups.recv().ok(),
+                Err(threads::TryRecvError::Empty) if self.prune() => continue,
+                Err(threads::TryRecvError::Empty) => {}
+            }
+            let Some(fold_at) = self.waiting.fold_at() else { return groups.recv().ok() };
+            match groups.recv_timeout(fold_at.saturating_duration_since(Instant::now())) {
+                Ok(group) => return Some(group),
+                Err(threads::RecvTimeoutError::Disconnected) => return None,
+                Err(threads::RecvTimeoutError::Timeout) => self.fold_if_due(),
             }
         }
     }
 
-    /// Until it succeeds: a full disk has room again some day. Meanwhile the switch knows what to do without.
     fn append(&mut self, numbered: Numbered) {
         let number = numbered.number;
         let (sealed, records) = match self.seal(numbered) {
@@ -115,8 +161,46 @@ impl Writer {
             self.store = None;
             self.make_anew();
         }
+        let is_large = sealed.snapshot.is_some() || sealed.facts.len() > TAIL_FACTS;
+        if !is_large {
+            self.persist(|writer| Ok(writer.files.tail.add(&sealed)?));
+        }
+        let (fact_last, counted) = (sealed.fact_last, counted(&sealed));
+        self.prune_groups |= sealed.snapshot.is_some();
+        self.waiting.push(sealed);
+        if is_large {
+            self.fold();
+        }
+        self.mark(number, fact_last);
+        if !records.is_empty() {
+            self.told.shared.push(records);
+            self.told.appended.send_replace(fact_last);
+        }
+        self.told.durable.send_replace(number);
+        self.count(counted);
+    }
+
+    fn fold_if_due(&mut self) {
+        if self.waiting.fold_at().is_some_and(|at| at <= Instant::now()) {
+            self.fold();
+        }
+    }
+
+    /// Takes what waits into SQLite, and begins the tail anew.
+    fn fold(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.groups.is_empty() {
+            return;
+        }
+        self.persist(|writer| writer.commit(&waiting.groups));
+        self.files.tail.begin_anew();
+        self.checkpointer.committed(Store::wal_pages());
+    }
+
+    /// Until it succeeds: a full disk has room again some day. Meanwhile the switch knows what to do without.
+    fn persist(&mut self, write: impl Fn(&mut Self) -> Result<(), StoreError>) {
         let mut retry = RETRY_FIRST;
-        while let Err(error) = self.commit(&sealed) {
+        while let Err(error) = write(self) {
             self.counters.errors.fetch_add(1, Ordering::Relaxed);
             if retry == RETRY_FIRST {
                 tracing::error!(%error, "the journal can not be written: trying again until it can");
@@ -131,15 +215,6 @@ impl Writer {
         if retry > RETRY_FIRST {
             tracing::info!("the journal is written again");
         }
-        self.checkpointer.committed(Store::wal_pages());
-        self.mark(number, sealed.fact_last);
-        self.prune_groups |= sealed.snapshot.is_some();
-        if !records.is_empty() {
-            self.told.shared.push(records);
-            self.told.appended.send_replace(sealed.fact_last);
-        }
-        self.told.durable.send_replace(number);
-        self.count(&sealed);
     }
 
     fn seal(&self, numbered: Numbered) -> std::io::Result<(Sealed, Vec<Arc<FactRecord>>)> {
@@ -158,7 +233,7 @@ impl Writer {
         Ok((sealed, records))
     }
 
-    fn commit(&mut self, sealed: &Sealed) -> Result<(), StoreError> {
+    fn commit(&mut self, groups: &[Sealed]) -> Result<(), StoreError> {
         let store = match &mut self.store {
             Some(store) => store,
             None => {
@@ -166,7 +241,7 @@ impl Writer {
                 self.store.insert(Store::open(&files.path(), files.durability, &files.key, Some(&self.sealer.journal))?)
             }
         };
-        Ok(store.commit(sealed)?)
+        Ok(store.commit(groups)?)
     }
 
     /// SQLite can not make sense of the file any more.
@@ -190,11 +265,9 @@ impl Writer {
         }
     }
 
-    fn count(&self, sealed: &Sealed) {
-        let facts: usize = sealed.facts.iter().map(|(.., fact)| fact.len()).sum();
-        let snapshot = sealed.snapshot.as_ref().map_or(0, Vec::len);
+    fn count(&self, (content, snapshot): (usize, usize)) {
         self.counters.groups.fetch_add(1, Ordering::Relaxed);
-        self.counters.bytes.fetch_add((sealed.inputs.len() + facts + snapshot) as u64, Ordering::Relaxed);
+        self.counters.bytes.fetch_add((content + snapshot) as u64, Ordering::Relaxed);
         if snapshot > 0 {
             self.counters.snapshots.fetch_add(1, Ordering::Relaxed);
             self.counters.snapshot_bytes.store(snapshot as u64, Ordering::Relaxed);
@@ -235,6 +308,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// Bytes of inputs and facts, and of the snapshot.
+fn counted(sealed: &Sealed) -> (usize, usize) {
+    let facts: usize = sealed.facts.iter().map(|(.., fact)| fact.len()).sum();
+    (sealed.inputs.len() + facts, sealed.snapshot.as_ref().map_or(0, Vec::len))
 }
 
 fn row(record: &FactRecord) -> Option<(u64, Timestamp, String)> {
