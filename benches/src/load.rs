@@ -1,6 +1,9 @@
-//! The whole program under load: SIPp rings in, SIPp phones answer, the program's CPU time comes from the kernel.
+//! The whole program under load: SIPp rings in, SIPp phones answer, the program's CPU time comes from the kernel, in all and by
+//! threads (`/proc/PID/task/*/schedstat`). Beside it stands the floor of the same machine right before: a call's datagrams alone.
 //! Peers, measured on this kind of machine: Asterisk 22.10.1 app_queue 10-12 ms CPU a queueing call, RustPBX 0.5-rc 9-10 ms.
 
+use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,6 +15,10 @@ const RATE: u32 = 50;
 const SECONDS: u32 = 20;
 const PHONES: u16 = 15_610;
 const CALLERS: u16 = 15_620;
+/// A call's messages: INVITE, ACK, BYE, and the phone's 180 and two 200 in; 100, 180, two 200, INVITE, ACK and BYE out.
+const MESSAGES: [u32; 2] = [6, 7];
+/// An INVITE with its description, bytes.
+const MESSAGE_LEN: usize = 700;
 
 /// 50 calls/s for 20 s through a menu-less DID, a queue and 100 contact phones, one second of talk; then 10 calls/s for 20 s.
 pub fn load() -> Result<()> {
@@ -22,16 +29,50 @@ pub fn load() -> Result<()> {
     run(10)
 }
 
+/// CPU of receiving and sending as many datagrams as a call has messages, milliseconds: half of what both ends take.
+fn floor() -> Result<f64> {
+    const CALLS: u32 = 2_000;
+    let (near, far) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    let (near_at, far_at) = (near.local_addr()?, far.local_addr()?);
+    let (message, mut read) = ([b'x'; MESSAGE_LEN], [0; MESSAGE_LEN]);
+    let before = own_cpu_ns()?;
+    for _ in 0..CALLS {
+        for _ in 0..MESSAGES[0] {
+            far.send_to(&message, near_at)?;
+            near.recv_from(&mut read)?;
+        }
+        for _ in 0..MESSAGES[1] {
+            near.send_to(&message, far_at)?;
+            far.recv_from(&mut read)?;
+        }
+    }
+    Ok((own_cpu_ns()? - before) / f64::from(CALLS) / 2.0 / 1e6)
+}
+
+fn own_cpu_ns() -> Result<f64> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    Ok(text.split_whitespace().next().unwrap_or_default().parse()?)
+}
+
 fn run(rate: u32) -> Result<()> {
     let server = Server::start(AGENTS, false, phone)?;
+    let floor_ms = floor()?;
+    let before = server.by_threads()?;
     let Rung { calls, took, cpu_s } = ring(&server, rate)?;
+    let after = server.by_threads()?;
     let setups = server.metric("zongji_setup_seconds_count", "")?;
     let quick = server.metric("zongji_setup_seconds_bucket", "le=\"0.01\"")?;
     println!(
-        "load: {rate}/s: {calls} of {calls} answered in {:.1} s, {:.2} ms CPU a call in the whole process, setup within 10 ms: {quick} of {setups}",
+        "load: {rate}/s: {calls} of {calls} answered in {:.1} s, {:.2} ms CPU a call in the whole process (its datagrams alone {floor_ms:.2}), setup within 10 ms: {quick} of {setups}",
         took.as_secs_f64(),
         cpu_s * 1_000.0 / f64::from(calls),
     );
+    let parts = after.iter().map(|(name, spent)| (name, spent - before.get(name).unwrap_or(&0.0)));
+    let mut parts: Vec<(f64, &String)> =
+        parts.map(|(name, spent)| (spent * 1_000.0 / f64::from(calls), name)).filter(|(ms, _)| *ms >= 0.005).collect();
+    parts.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let parts: Vec<String> = parts.iter().map(|(ms, name)| format!("{name} {ms:.2}")).collect();
+    println!("load: {rate}/s: ms a call by threads: {}", parts.join(", "));
     Ok(())
 }
 

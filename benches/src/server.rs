@@ -1,5 +1,6 @@
 //! A release build of the program under measurement: its data, its tenant, its CPU time and its metrics.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::io::{Read, Write};
@@ -128,6 +129,19 @@ impl Server {
             }
         }
         Ok(spent)
+    }
+
+    /// CPU seconds so far of all threads of one name.
+    pub fn by_threads(&self) -> Result<BTreeMap<String, f64>> {
+        let mut threads = BTreeMap::new();
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let task = task?.path();
+            // One that ends meanwhile has no files any more.
+            let read = |file: &str| fs::read_to_string(task.join(file)).unwrap_or_default();
+            let ns = read("schedstat").split_whitespace().next().and_then(|ns| ns.parse::<f64>().ok());
+            *threads.entry(read("comm").trim().to_owned()).or_insert(0.0) += ns.unwrap_or_default() / 1e9;
+        }
+        Ok(threads)
     }
 
     /// The sum of a metric's samples whose labels contain `labels`.
