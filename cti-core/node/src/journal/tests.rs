@@ -170,13 +170,18 @@ async fn a_broken_tail_is_cut_at_the_last_whole_group_and_told() {
         append(&mut appender, Group { snapshot: (n == 5).then(|| b"state".to_vec()), ..group(n, vec![state(n)]) });
         durable.wait_for(|group| *group >= n).await.expect("on disk");
     }
+    // As it is at once, most of it in the tail, and when it has been taken into SQLite.
+    let (early, late) = (folder.path().join("early"), folder.path().join("late"));
+    left_by_a_kill(&path, &early);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    left_by_a_kill(&path, &late);
     let mut cuts = 0;
-    for (step, flip, name) in (1..=40)
+    for (step, flip, (from, name)) in (1..=40)
         .flat_map(|step| [(step, false), (step, true)])
-        .flat_map(|(step, flip)| [(step, flip, "journal.db-wal"), (step, flip, "tail")])
+        .flat_map(|(step, flip)| [(step, flip, (&early, "tail")), (step, flip, (&late, "journal.db-wal"))])
     {
         let left = folder.path().join(format!("{step}-{flip}-{name}"));
-        left_by_a_kill(&path, &left);
+        left_by_a_kill(from, &left);
         let wal = std::fs::metadata(left.join(name)).expect("there").len();
         let place = wal * step / 41;
         let file = std::fs::OpenOptions::new().write(true).read(true).open(left.join(name)).expect("opens");
