@@ -182,6 +182,10 @@ async fn a_broken_tail_is_cut_at_the_last_whole_group_and_told() {
     {
         let left = folder.path().join(format!("{step}-{flip}-{name}"));
         left_by_a_kill(from, &left);
+        if name != "tail" {
+            // What was written over there would make it good.
+            std::fs::write(left.join("tail"), b"").expect("emptied");
+        }
         let wal = std::fs::metadata(left.join(name)).expect("there").len();
         let place = wal * step / 41;
         let file = std::fs::OpenOptions::new().write(true).read(true).open(left.join(name)).expect("opens");
@@ -213,7 +217,7 @@ async fn a_broken_tail_is_cut_at_the_last_whole_group_and_told() {
         let kept = open(&left, Durability::Process, &KEY).expect("opens").kept;
         assert_eq!((kept.cut, kept.last_fact, kept.last_at), (None, 41, at(99)));
     }
-    assert!(cuts > 40, "{cuts}");
+    assert!(cuts > 10, "{cuts}");
 }
 
 #[tokio::test]
