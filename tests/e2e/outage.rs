@@ -86,9 +86,12 @@ async fn calls_while_away(block: u16, mut postgres: Option<&mut postgres::Server
     let ids: BTreeSet<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
     ensure!(rows.len() == calls as usize && ids.len() == rows.len(), "{} rows of {calls} calls", rows.len());
     ensure!(rows.iter().all(|row| row["outcome"] == "answered"), "every call was answered");
-    let talked = |row: &serde_json::Value| row["talk_ms"].as_u64().is_some_and(|ms| ms >= u64::from(TALK_MS) - 200);
-    let short: Vec<_> = rows.iter().filter(|row| !talked(row)).collect();
-    ensure!(short.is_empty(), "every call talked: {short:#?}");
+    // Answered when they came in, callers stay for so long, however long the agent's phone rings on a busy machine.
+    let lasted =
+        |row: &serde_json::Value| Some(row["wait_ms"].as_u64()? + row["talk_ms"].as_u64().filter(|ms| *ms > 0)?);
+    let is_short = |row: &&serde_json::Value| lasted(row).is_none_or(|ms| ms < u64::from(TALK_MS) - 200);
+    let short: Vec<_> = rows.iter().filter(is_short).collect();
+    ensure!(short.is_empty(), "every call lasted and talked: {short:#?}");
     Ok(())
 }
 
