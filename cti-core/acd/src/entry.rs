@@ -39,6 +39,12 @@ pub struct Entry {
     /// What the limits count from where that is later than `entered`: [`crate::Acd::on_the_line`].
     #[serde(default)]
     pub limits_from: Option<Timestamp>,
+    /// Overflow rules that are none for this caller, because they led nowhere: bit n is rule n.
+    #[serde(default)]
+    pub spent: u32,
+    /// They stood in this line before, and come back to their place: it is not too long for them.
+    #[serde(default)]
+    pub stood: bool,
 }
 
 impl Entry {
@@ -57,6 +63,8 @@ impl Entry {
             direct: None,
             callback: false,
             limits_from: None,
+            spent: 0,
+            stood: false,
         }
     }
 }
@@ -66,7 +74,8 @@ impl Entry {
 pub enum Entered {
     /// They wait; [`crate::Acd::poll`] may already hold an offer.
     Waiting,
-    /// They do not wait: the queue's rule of that number passes them on (`None`: the queue is full).
+    /// They do not wait: the queue's rule of that number passes them on (`None`: the queue is full, or who comes back has
+    /// waited for long enough).
     Overflow {
         rule: Option<usize>,
         why: LimitKind,

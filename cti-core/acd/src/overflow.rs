@@ -4,15 +4,18 @@ use cti_base::Timestamp;
 
 use crate::acd::Acd;
 use crate::class::Pool;
-use crate::entry::{Decision, LimitKind};
+use crate::entry::{Decision, Entry, LimitKind};
 use crate::limits::{ESTIMATE_CHECK, OVERFLOW_RULES_MAX};
 use crate::relax::seconds;
 use crate::rules::{OverflowRule, QueueRules};
 use crate::slab::Ix;
 use crate::state::Waiter;
 
-fn rules_of(rules: &QueueRules) -> impl Iterator<Item = (usize, OverflowRule)> {
-    rules.overflow.iter().take(OVERFLOW_RULES_MAX).copied().enumerate()
+/// Those that are rules for the caller.
+fn rules_of(rules: &QueueRules, entry: &Entry) -> impl Iterator<Item = (usize, OverflowRule)> {
+    let spent = entry.spent;
+    let all = rules.overflow.iter().take(OVERFLOW_RULES_MAX).copied().enumerate();
+    all.filter(move |(number, _)| spent & 1 << number == 0)
 }
 
 impl Acd {
@@ -24,20 +27,24 @@ impl Acd {
         }
         let rules = self.queues[waiter.home].rules.clone();
         let waiting = self.line_length(ix);
-        let waited = now.since(waiter.entry.entered);
-        let found = rules_of(&rules).find_map(|(number, rule)| {
+        let (waited, stood) = (now.since(waiter.entry.entered), waiter.entry.stood);
+        let found = rules_of(&rules, &waiter.entry).find_map(|(number, rule)| {
             let kind = match rule {
                 OverflowRule::AfterS(s) => (waited >= seconds(s)).then_some(LimitKind::After),
-                OverflowRule::Waiting(many) => (waiting >= many as usize).then_some(LimitKind::Waiting),
+                OverflowRule::Waiting(many) => (!stood && waiting >= many as usize).then_some(LimitKind::Waiting),
                 OverflowRule::EstimateS(s) => self.is_estimated_over(now, ix, s).then_some(LimitKind::Estimate),
                 OverflowRule::NoStaff => (!self.is_staffed(ix)).then_some(LimitKind::NoStaff),
             };
             kind.map(|kind| (Some(number), kind))
         });
-        if found.is_none() && rules_of(&rules).any(|(_, rule)| matches!(rule, OverflowRule::EstimateS(_))) {
+        let estimates = rules_of(&rules, &self.waiters[ix].entry).any(|(_, rule)| matches!(rule, OverflowRule::EstimateS(_)));
+        if found.is_none() && estimates {
             self.waiters[ix].estimate_at = Some(now + ESTIMATE_CHECK);
         }
-        found.or_else(|| (waiting >= rules.max_waiting as usize).then_some((None, LimitKind::Full)))
+        let is_full = !stood && waiting >= rules.max_waiting as usize;
+        let is_late = waited >= seconds(rules.max_wait_s);
+        let full = is_full.then_some((None, LimitKind::Full));
+        found.or(full).or_else(|| is_late.then_some((None, LimitKind::MaxWait)))
     }
 
     /// Lets the queue pass the caller on where a limit is past and nobody rings for them; whether they wait for that.
@@ -80,7 +87,7 @@ impl Acd {
         if looks_at_estimate {
             self.waiters[ix].estimate_at = Some(now + ESTIMATE_CHECK);
         }
-        let found = rules_of(&rules).find_map(|(number, rule)| {
+        let found = rules_of(&rules, &self.waiters[ix].entry).find_map(|(number, rule)| {
             let kind = match rule {
                 OverflowRule::AfterS(s) => (now >= entered + seconds(s)).then_some(LimitKind::After),
                 OverflowRule::Waiting(_) => None,
@@ -101,7 +108,7 @@ impl Acd {
             return None;
         }
         let rules = &self.queues[waiter.home].rules;
-        let after = rules_of(rules).filter_map(|(_, rule)| match rule {
+        let after = rules_of(rules, &waiter.entry).filter_map(|(_, rule)| match rule {
             OverflowRule::AfterS(s) => Some(s),
             OverflowRule::Waiting(_) | OverflowRule::EstimateS(_) | OverflowRule::NoStaff => None,
         });

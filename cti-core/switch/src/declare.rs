@@ -147,10 +147,10 @@ impl Engine {
             Target::Ivr { name: ivr, node: _ } => state.tenant.scripts.contains_key(ivr),
             Target::Queue(to) => to != name && doc.queue.iter().any(|decl| decl.name == *to),
             Target::Agent(to) => doc.agent.iter().any(|decl| decl.name == *to && !decl.queues.is_empty()),
-            Target::Busy => true,
-            Target::Voicemail | Target::Number(_) => false,
+            Target::Busy | Target::Number(_) => true,
+            Target::Voicemail => false,
         };
-        let to = queue.decl.overflow_when_full().filter(stands).cloned();
+        let to = queue.decl.overflow_when_full(|_| true).filter(stands).cloned();
         for call in calls {
             if self.calls.get(&call).is_some_and(|call| call.is_dialing()) {
                 // Nobody is on the line to go anywhere.

@@ -57,6 +57,8 @@ pub const SUPERVISORS_MAX: usize = 2;
 
 /// How often a call may be passed on by a queue's limits before it is said goodbye to.
 pub const OVERFLOWS_MAX: u32 = 8;
+/// Outside numbers that a call was sent to in vain; none is dialled twice for it.
+pub const UNREACHED_MAX: usize = OVERFLOWS_MAX as usize;
 /// The longest that a goodbye prompt may play before the caller is hung up on.
 pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
 

@@ -171,7 +171,7 @@ impl Engine {
                 self.play_again(id);
             }
             Some(Stage::Talking(_)) => self.talk_again(now, id),
-            Some(Stage::Sent(_)) => self.play_music(id),
+            Some(Stage::Sent(_)) => self.play_sent_music(id),
             Some(Stage::Waiting(_)) => self.let_agent_hear(id),
             Some(Stage::Answering(_)) | None => {}
         }

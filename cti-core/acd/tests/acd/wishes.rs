@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cti_acd::{
-    Activity, Decision, Entered, Left, LimitKind, Line, OrderRules, OverflowRule, QueueRules, RelaxStep, ServiceLevel,
-    StickyEnd,
+    Activity, Decision, Entered, Entry, Left, LimitKind, Line, OrderRules, OverflowRule, QueueRules, RelaxStep,
+    ServiceLevel, StickyEnd,
 };
 use cti_base::QueueName;
 
@@ -288,4 +288,33 @@ fn an_offer_that_nobody_was_told_of_is_not_made_to_who_left_meanwhile() {
     assert_eq!(b.acd.poll(b.now), None, "closed");
     b.acd.configure(b.now, Arc::new(b.rules.clone()));
     assert_eq!(b.acd.poll(b.now), None, "still closed");
+}
+
+#[test]
+fn a_rule_that_led_nowhere_is_none_and_who_comes_back_has_their_place() {
+    let overflow = vec![OverflowRule::NoStaff, OverflowRule::AfterS(20), OverflowRule::Waiting(1)];
+    let rules = QueueRules { overflow, max_waiting: 2, max_wait_s: 60, ..QueueRules::default() };
+    let mut b = Bench::new(vec![("q", rules)], &[("a", "q", "")]);
+    let first = b.entry("q");
+    assert_eq!(b.try_enter(first.clone()).1, Entered::Overflow { rule: Some(0), why: LimitKind::NoStaff });
+    assert_eq!(b.enter_with(Entry { spent: 1, ..first.clone() }), []);
+    b.to(5.0);
+    let second = b.entry("q");
+    let waits = Entered::Overflow { rule: Some(2), why: LimitKind::Waiting };
+    assert_eq!(b.try_enter(Entry { spent: 1, ..second.clone() }).1, waits);
+    assert_eq!(b.enter_with(Entry { spent: 0b101, ..second.clone() }), []);
+    b.to(10.0);
+    let third = Entry { spent: 0b101, ..first };
+    let full = Entered::Overflow { rule: None, why: LimitKind::Full };
+    assert_eq!(b.try_enter(third.clone()).1, full);
+    let (back, entered, _) = b.try_enter(Entry { stood: true, ..third.clone() });
+    assert_eq!(entered, Entered::Waiting, "they stood there before");
+    assert_eq!(b.acd.position(id(back)), Some(2), "behind the first, who came when they did; before the second");
+    // 20 s count from their own entering, for those whose rule it is.
+    let after = |call, rule| Out::Other(call, Decision::Limit { id: id(call), rule, why: LimitKind::After });
+    let late = b.to(20.0);
+    assert!(late.contains(&after(back, Some(1))) && !late.contains(&after(4, Some(1))), "{late:?}");
+    b.to(61.0);
+    let too_late = Entry { spent: 0b111, stood: true, ..third };
+    assert_eq!(b.try_enter(too_late).1, Entered::Overflow { rule: None, why: LimitKind::MaxWait });
 }

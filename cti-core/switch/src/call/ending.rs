@@ -54,7 +54,12 @@ impl Engine {
         self.count_end(id, outcome);
         // Once an agent has talked on it, the call is answered, wherever it was handed on to.
         let was_answered = self.calls.get(&id).is_some_and(|call| call.answered.is_some());
-        let outcome = if was_answered { Outcome::Answered } else { outcome };
+        let outcome = match outcome {
+            _ if was_answered => Outcome::Answered,
+            // By an outside number alone, which a queue's limit had dialled.
+            Outcome::Answered => Outcome::Overflowed,
+            outcome => outcome,
+        };
         self.trace(now, id, TraceEntry::Ended { outcome, cause: cause.to_owned() });
         self.leave_queue(now, id);
         let Some(mut call) = self.calls.remove(&id) else { return };
@@ -71,6 +76,7 @@ impl Engine {
         let stage = std::mem::replace(&mut call.stage, Stage::Goodbye { cause: String::new(), outcome });
         let limit = match &stage {
             Stage::Goodbye { cause, outcome: last } if *last == outcome || was_answered => Some(cause.clone()),
+            Stage::Talking(_) | Stage::Sent(_) if outcome == Outcome::Overflowed => call.limit.take(),
             Stage::Answering(_)
             | Stage::Menu(_)
             | Stage::Waiting(_)

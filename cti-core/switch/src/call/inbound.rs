@@ -150,6 +150,8 @@ impl Engine {
             talk_ms: 0,
             hold_ms: 0,
             back: None,
+            limit: None,
+            unreached: Vec::new(),
             plays: 0,
             playing: None,
             setup_measured: false,
@@ -277,6 +279,8 @@ impl Engine {
             }
             Stage::Waiting(_) => Outcome::AbandonedQueue,
             Stage::Goodbye { outcome, .. } => *outcome,
+            // A queue's limit sent it to an outside number: it has reached no agent.
+            Stage::Talking(_) | Stage::Sent(_) if call.answered.is_none() => Outcome::Overflowed,
             Stage::Talking(_) | Stage::Sent(_) => Outcome::Answered,
         }
     }

@@ -17,6 +17,7 @@ mod offer_end;
 mod offering;
 mod room;
 mod scripts;
+mod sent;
 mod supervise;
 mod takeover;
 mod talking;
@@ -51,7 +52,7 @@ pub(crate) use inbound::cut;
 pub(crate) use room::{Floor, Guest, Heard, Outside, Role, Tune, Who};
 pub(crate) use scripts::{Saved as SavedScript, ScriptId, Scripts};
 pub(crate) use tally::{QueueEntry, Tally};
-pub(crate) use transfer::Sent;
+pub(crate) use sent::{Overflowing, Place, Sent};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
@@ -109,6 +110,11 @@ pub(crate) struct Call {
     /// Where a call that was handed on goes if nobody takes it.
     #[serde(default)]
     pub back: Option<QueueName>,
+    /// The limit that sent it to an outside number, and the numbers that a limit sent it to in vain.
+    #[serde(default)]
+    pub limit: Option<String>,
+    #[serde(default)]
+    pub unreached: Vec<String>,
     pub plays: u64,
     /// What plays to the caller and is to be heard of; music is not.
     pub playing: Option<Playing>,
@@ -168,6 +174,9 @@ pub(crate) struct Waiting {
     pub entered: Timestamp,
     /// What the script asked for beyond the queue's own.
     pub wish: Wish,
+    /// They stood in this line before, and came back to their place.
+    #[serde(default)]
+    pub stood: bool,
     /// What the records know decides on whom is asked first: they have a moment for it, and the caller stands in no line yet.
     #[serde(default)]
     pub entering: bool,

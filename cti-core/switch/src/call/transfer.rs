@@ -2,30 +2,19 @@
 //! keeps the call and hears music meanwhile; a target that does not take them brings them back to the queue they came from.
 
 use cti_base::{AgentName, CallId, NodeName, Pii, QueueName, Timestamp};
-use cti_media::{LegMedia, MediaCommand};
 use cti_sip::{Refer, SessionId};
-use serde::{Deserialize, Serialize};
 
 use super::guests::Way;
-use super::room::{Floor, Guest, Heard, Outside, Role, Tune, Who};
-use super::{Call, Leg, Stage, Talking, Wish};
+use super::room::{Floor, Guest, Role, Who};
+use super::{Call, Stage, Talking, Wish};
 use crate::acd::agent::Task;
 use crate::commands::{busy, wrong_state};
 use crate::config::{Route, Target};
 use crate::desk::{AgentState, Event, Nack, NackCode, To};
 use crate::engine::{Engine, Party};
 use crate::fact::{Fact, LegRole, OfferEnd, Outcome, SegmentKind};
-use crate::limits::GUEST_RING;
 use crate::timer::{CallTimer, Timer};
 use crate::trace::{Destination, TraceEntry};
-
-/// The customer was handed to an outside number, which is being dialled.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Sent {
-    pub outside: Outside,
-    pub leg: Leg,
-    pub until: Timestamp,
-}
 
 /// What a phone is told where the desk would be refused.
 pub(super) fn status_of(nack: &Nack) -> u16 {
@@ -185,7 +174,7 @@ impl Engine {
             (Onward::Queue(name), _) => self.enqueue(now, id, &name, Wish::default()),
             (Onward::Agent(name), _) => self.enqueue_for(now, id, &name, Wish::default()),
             (Onward::Ivr { name, node }, _) => self.enter_menu(now, id, &name, node),
-            (Onward::Number(way), Some(leg)) => self.send_to(now, id, way.outside, leg),
+            (Onward::Number(way), Some(leg)) => self.send_to(now, id, way.outside, leg, None),
             (Onward::Number(_), None) => self.bring_back(now, id, "not_dialled"),
         }
         // After the customer: who is free at once finds them in the line.
@@ -193,73 +182,6 @@ impl Engine {
             self.end_talk(now, *talking, view);
         }
         self.changed();
-    }
-
-    fn send_to(&mut self, now: Timestamp, id: CallId, outside: Outside, leg: Leg) {
-        let until = now + GUEST_RING;
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.segment(now, Some(SegmentKind::Ringing));
-        call.stage = Stage::Sent(Box::new(Sent { outside, leg, until }));
-        self.timers.set(Timer::Call(id, CallTimer::Guest), until);
-        self.play_music(id);
-    }
-
-    /// The number that the call was handed to answered: the customer talks with whoever it is.
-    pub(crate) fn sent_answered(&mut self, now: Timestamp, id: CallId, answer: Option<LegMedia>) {
-        let Some(media) = answer else {
-            self.sent_over(now, id, "no_media");
-            return;
-        };
-        self.timers.cancel(&Timer::Call(id, CallTimer::Guest));
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if !matches!(call.stage, Stage::Sent(_)) {
-            return;
-        }
-        let Stage::Sent(sent) = call.take_stage() else { return };
-        let Sent { outside, mut leg, until: _ } = *sent;
-        leg.answered = Some(now);
-        leg.media = Some(media.clone());
-        let leg_id = leg.id;
-        let mut talking = Talking::new(now, None, leg, call.queue.clone());
-        talking.outside = Some(outside.clone());
-        talking.heard.insert(call.customer.id, Heard { from: Vec::new(), tune: Tune::Other });
-        call.segment(now, Some(SegmentKind::Talk));
-        call.stage = Stage::Talking(Box::new(talking));
-        call.stage_since = now;
-        call.playing = None;
-        self.media(id, MediaCommand::Connect { leg: leg_id, media });
-        self.trace(now, id, TraceEntry::Joined { who: Destination::Number(outside.number.into_inner()) });
-        self.arrange(id);
-        self.changed();
-    }
-
-    /// The number that the call was handed to does not answer, or refuses: the customer comes back.
-    pub(crate) fn sent_over(&mut self, now: Timestamp, id: CallId, cause: &str) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if !matches!(call.stage, Stage::Sent(_)) {
-            return;
-        }
-        let Stage::Sent(sent) = call.take_stage() else { return };
-        self.close_sent(now, id, *sent, cause);
-        self.bring_back(now, id, cause);
-    }
-
-    fn close_sent(&mut self, now: Timestamp, id: CallId, sent: Sent, cause: &str) {
-        let Some(mut call) = self.calls.remove(&id) else { return };
-        self.let_sent_go(now, &mut call, sent, cause);
-        self.calls.insert(id, call);
-    }
-
-    /// The call is not among the calls.
-    pub(super) fn let_sent_go(&mut self, now: Timestamp, call: &mut Call, sent: Sent, cause: &str) {
-        self.timers.cancel(&Timer::Call(call.id, CallTimer::Guest));
-        let mut record = Self::leg_record(now, &sent.leg, None, cause);
-        record.role = LegRole::Outside;
-        Self::add_leg_record(&mut call.legs, record);
-        self.end_session(now, sent.leg.session, None);
-        self.close_media(sent.leg.id);
-        let tenant = call.tenant.clone();
-        self.give_back(&tenant, &sent.outside);
     }
 
     /// To the queue that the call was handed on from; goodbye where there is none any more.
@@ -442,7 +364,7 @@ impl Engine {
 
 impl Call {
     /// The stage, out of the call: another is to be put there at once. What stands there meanwhile says where it would go.
-    fn take_stage(&mut self) -> Stage {
+    pub(super) fn take_stage(&mut self) -> Stage {
         let route = Route::Queue(self.queue.clone().unwrap_or_else(|| QueueName::from("")));
         std::mem::replace(&mut self.stage, Stage::Answering(route))
     }

@@ -4,7 +4,7 @@ use cti_acd::limits::RELATED_MAX;
 use cti_acd::{Entered, Entry, Left, LimitKind};
 use cti_base::{AgentName, CallId, QueueName, Timestamp};
 
-use super::{Call, Records, Stage, Waiting, Wish};
+use super::{Call, Overflowing, Place, Records, Stage, Waiting, Wish};
 use crate::config::{AnswerWhen, QueueDecl, StickyBy, Target, Tenant, When};
 use crate::desk::Candidate;
 use crate::engine::Engine;
@@ -19,27 +19,42 @@ pub(crate) const BUSY: &str = "busy";
 impl Engine {
     /// The caller enters a queue. The place counts from the first queue of the call's life.
     pub(crate) fn enqueue(&mut self, now: Timestamp, id: CallId, name: &QueueName, wish: Wish) {
+        self.enqueue_at(now, id, Place { queue: name.clone(), entered: now, wish, stood: false });
+    }
+
+    pub(super) fn enqueue_at(&mut self, now: Timestamp, id: CallId, place: Place) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         let Some(state) = self.tenants.get_mut(&call.tenant) else { return };
         state.look_at_day(now);
-        let Some(queue) = state.queues.get_mut(name) else {
+        let Some(queue) = state.queues.get_mut(&place.queue) else {
             self.say_goodbye(now, id, "queue_removed");
             return;
         };
-        call.queue = Some(name.clone());
+        call.queue = Some(place.queue.clone());
         call.queued.get_or_insert(now);
-        let priority = queue.decl.priority.saturating_add(wish.priority);
-        let passed_on = closed_to(&queue.decl, &state.tenant, now);
-        self.count_entry(now, id, name, priority);
-        if let Some((to, cause)) = passed_on {
-            self.overflow(now, id, cause, wish, Some(to));
+        let priority = queue.decl.priority.saturating_add(place.wish.priority);
+        self.count_entry(now, id, &place.queue, priority);
+        self.stand_in(now, id, place);
+    }
+
+    /// Into the line of a queue that counts the caller already.
+    pub(super) fn stand_in(&mut self, now: Timestamp, id: CallId, place: Place) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(state) = self.tenants.get(&call.tenant) else { return };
+        let Some(queue) = state.queues.get(&place.queue) else {
+            self.say_goodbye(now, id, "queue_removed");
+            return;
+        };
+        if let Some((to, cause)) = closed_to(&queue.decl, &state.tenant, call, now) {
+            self.overflow(now, id, cause, place.wish, Some(to));
             return;
         }
-        let Some(call) = self.calls.get_mut(&id) else { return };
         call.segment(now, Some(SegmentKind::Queue));
         call.stage_since = now;
-        let (queue, offers) = (name.clone(), Vec::new());
-        let waiting = Waiting { queue, entered: now, wish, entering: true, comfort_next: None, comfort: None, offers };
+        let Place { queue, entered, wish, stood } = place;
+        let (entering, offers) = (true, Vec::new());
+        let waiting =
+            Waiting { queue, entered, wish, stood, entering, comfort_next: None, comfort: None, offers };
         call.stage = Stage::Waiting(Box::new(waiting));
         match self.records_wanted_until(now, id) {
             Some(until) => {
@@ -70,7 +85,7 @@ impl Engine {
     }
 
     /// The caller hears that somebody is there.
-    fn take_in(&mut self, now: Timestamp, id: CallId) {
+    pub(super) fn take_in(&mut self, now: Timestamp, id: CallId) {
         match self.calls.get(&id).map(|call| call.answer_when) {
             Some(AnswerWhen::Entry) => self.answer_caller(now, id),
             Some(AnswerWhen::Agent) => self.ring_caller(now, id),
@@ -94,6 +109,12 @@ impl Engine {
         if let (Some(customer), Some(queue)) = (call.customer(), self.queue_of(call)) {
             entry.prefer = queue.decl.sticky.and_then(|sticky| preferred(customer, sticky.by));
             entry.related = related(customer);
+        }
+        entry.stood = waiting.stood;
+        if let Some(queue) = self.queue_of(call).filter(|_| !call.unreached.is_empty()) {
+            let rules = queue.decl.overflow.iter().filter(|rule| rule.when.of_acd().is_some());
+            let spent = rules.enumerate().filter(|(_, rule)| call.is_spent(rule));
+            entry.spent = spent.fold(0, |spent, (number, _)| spent | 1_u32.checked_shl(number as u32).unwrap_or(0));
         }
         let Some(acd) = self.acd_mut(&tenant) else { return };
         // Before the caller takes one of them.
@@ -119,7 +140,7 @@ impl Engine {
         let decl = self.queue_of(call).map(|queue| &queue.decl);
         let to = decl.and_then(|decl| match rule {
             Some(rule) => decl.overflow_rule(rule).map(|rule| &rule.to),
-            None if why == LimitKind::Full => decl.overflow_when_full(),
+            None if why == LimitKind::Full => decl.overflow_when_full(|rule| !call.is_spent(rule)),
             None => None,
         });
         let cause = match why {
@@ -163,6 +184,11 @@ impl Engine {
         if call.overflows > OVERFLOWS_MAX {
             return self.say_goodbye(now, id, "overflow_limit");
         }
+        if let Target::Number(number) = to {
+            let Some(place) = self.place_of(id, now, wish) else { return };
+            self.overflow_outside(now, id, cause, Overflowing { place, number });
+            return;
+        }
         self.count_overflow(now, id, cause, destination(&to));
         let is_offered = self.calls.get(&id).is_some_and(|call| call.is_offered());
         if matches!(to, Target::Queue(_) | Target::Agent(_)) && !is_offered {
@@ -176,9 +202,22 @@ impl Engine {
             Target::Agent(name) => self.enqueue_for(now, id, &name, wish),
             Target::Ivr { name, node } => self.enter_menu(now, id, &name, node),
             Target::Busy => self.refuse_busy(now, id),
-            // Refused by the tenant's file.
+            // Refused by the tenant's file; a number is dialled above.
             Target::Voicemail | Target::Number(_) => self.say_goodbye(now, id, cause),
         }
+    }
+
+    /// Where the caller stands, or was about to: with the wish they came with.
+    fn place_of(&self, id: CallId, now: Timestamp, wish: Wish) -> Option<Place> {
+        let call = self.calls.get(&id)?;
+        let queue = call.queue.clone()?;
+        let is_waiting = self.acd_of(&call.tenant).is_some_and(|acd| acd.is_waiting(id));
+        Some(match call.waiting().filter(|waiting| waiting.queue == queue) {
+            Some(Waiting { entered, wish, stood, .. }) => {
+                Place { queue, entered: *entered, wish: wish.clone(), stood: *stood || is_waiting }
+            }
+            None => Place { queue, entered: now, wish, stood: false },
+        })
     }
 
     /// 486, as far as it can still be sent.
@@ -239,8 +278,8 @@ fn destination(to: &Target) -> Destination {
 }
 
 /// The first rule by which the queue takes nobody in at this moment: emergency, or outside the hours.
-fn closed_to(decl: &QueueDecl, tenant: &Tenant, now: Timestamp) -> Option<(Target, &'static str)> {
-    decl.overflow.iter().find_map(|rule| {
+fn closed_to(decl: &QueueDecl, tenant: &Tenant, call: &Call, now: Timestamp) -> Option<(Target, &'static str)> {
+    decl.overflow.iter().filter(|rule| !call.is_spent(rule)).find_map(|rule| {
         let cause = match &rule.when {
             When::Emergency => (decl.emergency || tenant.doc.tenant.emergency).then_some("emergency"),
             When::Closed(hours) => {

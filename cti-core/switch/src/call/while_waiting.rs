@@ -17,8 +17,8 @@ impl Engine {
     pub(crate) fn welcome(&mut self, now: Timestamp, id: CallId) {
         let Some(call) = self.calls.get(&id).filter(|call| call.is_accepted()) else { return };
         let Some(waiting) = call.waiting() else { return };
-        if call.answered.is_some() {
-            // An agent has handed them on: music, no welcome.
+        if call.answered.is_some() || waiting.stood {
+            // They were handed on, or come back: music, no welcome.
             self.play_music(id);
             self.set_announce_timer(now, id);
             self.set_comfort_timer(now, id);

@@ -75,9 +75,11 @@ impl QueueDecl {
     }
 
     /// Where a full queue passes callers on to, and one that is no longer declared: as the length or the time would.
-    pub(crate) fn overflow_when_full(&self) -> Option<&Target> {
-        let by_length = self.overflow.iter().find(|rule| matches!(rule.when, When::Waiting(_)));
-        let by_time = || self.overflow.iter().find(|rule| matches!(rule.when, When::AfterS(_)));
+    /// `is_open` says which rules are rules for the caller.
+    pub(crate) fn overflow_when_full(&self, is_open: impl Fn(&Overflow) -> bool) -> Option<&Target> {
+        let open = || self.overflow.iter().filter(|rule| is_open(rule));
+        let by_length = open().find(|rule| matches!(rule.when, When::Waiting(_)));
+        let by_time = || open().find(|rule| matches!(rule.when, When::AfterS(_)));
         by_length.or_else(by_time).map(|rule| &rule.to)
     }
 }

@@ -16,6 +16,7 @@ mod late_offer;
 mod lines;
 mod menu;
 mod overflow;
+mod overflow_outside;
 mod presence;
 mod queueing;
 mod recovery;

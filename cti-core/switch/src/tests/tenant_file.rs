@@ -68,7 +68,9 @@ fn what_can_not_be_meant_is_refused_with_its_place() {
     check("overflow", to(json!({"ivr": "x"})), "overflow[0].to: there is no ivr `x`");
     check("overflow", to(json!({"queue": "repair"})), "overflow[0].to: is the queue itself");
     check("overflow", to(json!({"voicemail": true})), "`voicemail` is not built yet");
-    check("overflow", to(json!({"number": "10086"})), "`number` is not built yet");
+    check("overflow", to(json!({"number": "x"})), "`x` is no telephone number");
+    check("overflow", to(json!({"number": "10086"})), "a short number: those are never dialled");
+    check("overflow", to(json!({"number": "13900139000"})), "outbound.prefixes` does not allow it");
     check("overflow", json!({"closed": "x", "to": {"busy": true}}), "overflow.closed: there are no hours `x`");
     check("overflow", json!({"waiting": 500, "to": {"busy": true}}), "overflow.waiting: 500 is not from 1");
     let alone = errors(|file| {

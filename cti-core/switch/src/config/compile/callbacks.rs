@@ -1,7 +1,10 @@
 //! What a queue's callbacks need: times that can be meant, a trunk, and numbers that may be dialled.
 
+use cti_base::Country;
+
 use super::Check;
 use crate::config::QueueDecl;
+use crate::outbound::{self, Refused};
 
 /// Of `dial_timeout_s`, in seconds: less is no ring, more is nobody's patience.
 const DIAL_TIMEOUT_S: std::ops::RangeInclusive<u32> = 5..=120;
@@ -24,6 +27,23 @@ impl Check<'_> {
             && self.doc.trunk.iter().all(|trunk| trunk.name != *name)
         {
             self.fault(format!("{path}.trunk"), format!("there is no trunk `{name}`"));
+        }
+    }
+
+    /// A number that callers are sent to.
+    pub(super) fn outside(&mut self, path: &str, number: &str) {
+        let decl = &self.doc.tenant;
+        let Some(country) = Country::parse(&decl.country) else { return };
+        match outbound::permit(&decl.outbound, country, number) {
+            Err(Refused::NoNumber) => self.fault(path, format!("`{number}` is no telephone number")),
+            Err(Refused::Short) => self.fault(path, format!("`{number}` is a short number: those are never dialled")),
+            Err(Refused::NotAllowed) => {
+                self.fault(path, format!("`{number}` may not be dialled: `[tenant] outbound.prefixes` does not allow it"));
+            }
+            Ok(_) if self.doc.trunk.is_empty() => {
+                self.fault(path, format!("`{number}` can not be dialled: there is no trunk"));
+            }
+            Ok(_) => {}
         }
     }
 

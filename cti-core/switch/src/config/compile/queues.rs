@@ -215,7 +215,7 @@ impl Check<'_> {
             Target::Agent(name) => self.direct(&path, name),
             Target::Ivr { name, node: _ } => self.script(&path, name),
             Target::Voicemail => self.fault(path, "`voicemail` is not built yet"),
-            Target::Number(_) => self.fault(path, "`number` is not built yet"),
+            Target::Number(number) => self.outside(&path, number),
             Target::Busy => {}
         }
     }
