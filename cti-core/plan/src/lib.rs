@@ -3,6 +3,7 @@
 //! - [`ErlangC`] and [`ErlangA`]: the waiting, service level and abandonment of theory.
 //! - [`Load`]: a load file: arrivals, patience, handling times, staffing by time.
 //! - [`Simulation`]: that load on [`cti_acd::Acd`], the very code that the switch runs; [`Figures`]: what comes of it.
+//! - [`History`]: the calls of the past, and those that are to come.
 //! - [`stats`]: means with their confidence intervals.
 //!
 //! Nothing here reads a clock, a file or a random source: a run is a function of rules, load and seed.
@@ -13,6 +14,7 @@ mod draw;
 mod erlang;
 mod erlang_a;
 mod figures;
+mod forecast;
 mod load;
 mod simulation;
 mod staffing;
@@ -26,6 +28,7 @@ pub use draw::Draw;
 pub use erlang::{ErlangC, erlang_b};
 pub use erlang_a::ErlangA;
 pub use figures::{Figure, Figures, Run};
+pub use forecast::{BackTest, Expected, History};
 pub use load::{Arrivals, Interval, Load, LoadError, Staff, Step, TimeOfDay};
 pub use simulation::{AgentTime, Broken, Ended, Outcome, Setting, Simulation};
 pub use staffing::{AGENTS_MAX, Demand, Staffing};

@@ -3,6 +3,7 @@
 mod apply;
 mod check;
 mod demo;
+mod forecast;
 mod recording;
 mod serve;
 mod simulate;
@@ -74,6 +75,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// How many agents a service level takes: Erlang C, or with a patience Erlang A
     Staff(staff::Staff),
+    /// The calls that are to come, with a back-test and the agents that they take
+    Forecast(forecast::Forecast),
     /// A SIP phone: calls, or waits for calls and answers them
     Phone(Box<phone::Args>),
 }
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Recording(recording) => recording.run(&place),
         Command::Simulate(simulate) => simulate.run(),
         Command::Staff(staff) => staff.run(),
+        Command::Forecast(forecast) => forecast.run(&place),
         Command::Phone(args) => phone::run(*args),
     };
     match done {

@@ -106,15 +106,15 @@ fn number(text: &str, fits: impl Fn(f64) -> bool, wanted: &str) -> Result<f64, S
     text.parse().ok().filter(|number| fits(*number)).ok_or_else(|| format!("must be a number {wanted}"))
 }
 
-fn above_zero(text: &str) -> Result<f64, String> {
+pub(super) fn above_zero(text: &str) -> Result<f64, String> {
     number(text, |number| number > 0.0 && number <= 1e9, "above 0")
 }
 
-fn zero_or_above(text: &str) -> Result<f64, String> {
+pub(super) fn zero_or_above(text: &str) -> Result<f64, String> {
     number(text, |number| (0.0..=1e9).contains(&number), "from 0")
 }
 
-fn percent(text: &str) -> Result<f64, String> {
+pub(super) fn percent(text: &str) -> Result<f64, String> {
     number(text, |number| (0.0..100.0).contains(&number), "from 0 to below 100")
 }
 
