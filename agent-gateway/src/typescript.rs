@@ -34,6 +34,8 @@ pub fn write_to(dir: &Path) -> Result<(), Error> {
         records::audit::AuditEntry,
         cti_switch::Callback,
         crate::api::CallbackRequest,
+        records::voicemails::Voicemail,
+        records::voicemails::VoicemailPatch,
         records::Listing<records::calls::Call>,
         crate::Problem,
         crate::api::SignIn,

@@ -32,6 +32,7 @@ pub mod tenants;
 pub mod tokens;
 pub mod trace;
 pub mod users;
+pub mod voicemails;
 
 pub use clock::{new_id, now};
 pub use error::{Change, Error, JSON_LEN_MAX, LINE_LEN_MAX, Result, TEXT_LEN_MAX};
@@ -58,6 +59,7 @@ pub fn statements() -> impl Iterator<Item = &'static Statement> {
         sessions::ALL,
         tenants::ALL,
         tokens::ALL,
+        voicemails::ALL,
         trace::ALL,
         users::ALL,
     ]

@@ -19,7 +19,7 @@ use crate::recordings::{RecordingGap, RecordingState};
 use crate::row::word;
 use crate::statement::{Arg, Statement, args, statements};
 use crate::store::{Batch, Store, Written};
-use crate::trace;
+use crate::{trace, voicemails};
 
 /// Facts that one call of `apply` should be given at most: one transaction.
 pub const BATCH_MAX: usize = 500;
@@ -77,6 +77,7 @@ const fn is_kept(fact: &Fact) -> bool {
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
         | Fact::Supervised { .. }
+        | Fact::VoicemailLeft { .. }
         | Fact::CallbackRequested { .. }
         | Fact::CallbackAttempt { .. }
         | Fact::CallbackEnded { .. } => true,
@@ -206,6 +207,7 @@ fn apply_one(rows: &mut Rows, record: &FactRecord) -> Result<()> {
         Fact::CallbackRequested { callback }
         | Fact::CallbackAttempt { callback }
         | Fact::CallbackEnded { callback } => callbacks::put(rows, callback),
+        Fact::VoicemailLeft { voicemail } => voicemails::put(rows, voicemail),
         // The call's own record carries what history shows of these, and the figures count them.
         Fact::CallStarted { .. }
         | Fact::NodeEntered { .. }

@@ -10,6 +10,7 @@ mod figures;
 mod people;
 
 mod schema;
+mod voicemails;
 
 use std::collections::BTreeMap;
 

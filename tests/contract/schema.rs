@@ -50,7 +50,7 @@ fn every_statement_names_its_tenant() {
 /// SQLite plans without knowing how many rows there are: what names more than its tenant must have an index for it.
 #[test]
 fn no_statement_reads_all_rows_of_a_tenant_but_lists_and_searches() {
-    let lists = ["customers::", "audit::LIST", "callbacks::LIST", "cases::LIST", "users::"];
+    let lists = ["customers::", "audit::LIST", "callbacks::LIST", "cases::LIST", "voicemails::LIST", "users::"];
     db::runtime().block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::connect(&format!("sqlite:{}/a.db", folder.path().display())).await.expect("SQLite");

@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -103,6 +104,14 @@ async fn who_runs_the_centre_sees_its_callbacks_and_its_figures() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_takes_a_message_listens_and_finishes_it() -> Result<()> {
+    let _machine = machine().await;
+    let bench = &mut Bench::start(33, Answers::Desk).await?;
+    bench.leave_messages()?;
+    tokio::task::block_in_place(|| bench.walk("voicemails.mjs", "1001"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_agent_asks_a_colleague_and_leaves_the_caller_to_them() -> Result<()> {
     let _machine = machine().await;
     let mut bench = Bench::start(25, Answers::Desk).await?;
@@ -197,6 +206,10 @@ impl Bench {
         // Time to look at wrap-up on a busy machine.
         let tenant = tenant(&agent).replace("wrapup_s = 1", "wrapup_s = 30");
         let tenant = tenant.replacen("[tenant]\n", "[tenant]\noutbound = { prefixes = [\"+86\"] }\n", 1);
+        let tenant = tenant.replace(
+            "name = \"rescue\"",
+            "name = \"rescue\"\noverflow = { no_staff = true, to = { voicemail = true } }",
+        ) + "[[number]]\ndid = \"4001001002\"\ntrunk = \"carrier\"\nroute = { queue = \"rescue\" }\n";
         let server = Server::start(ports, &tenant, &[("main.toml", MENU), ("password", PASSWORD)]).await?;
         let phone = match by {
             Answers::Desk | Answers::Itself => Some(Phone::start(ports.free, by)?),
@@ -221,6 +234,27 @@ impl Bench {
             tcp: false,
         };
         self.caller = Some(Sipp::caller(dir, "caller", ports.free + 20, ports.sip, &caller)?);
+        Ok(())
+    }
+
+    /// Two say a tone to `rescue`, in which nobody is, and hang up.
+    fn leave_messages(&self) -> Result<()> {
+        let (dir, ports) = (self.server.dir.path(), self.server.ports);
+        for number in ["13800138000", "01062781234"] {
+            // The prompt and the tone take nine seconds.
+            let caller = Caller {
+                did: "4001001002",
+                number,
+                digit: None,
+                hangup_ms: 14_000,
+                calls: 1,
+                rate: 1,
+                tone: &tone(dir, 440)?,
+                tcp: false,
+            };
+            let mut sipp = Sipp::caller(dir, number, ports.free + 20, ports.sip, &caller)?;
+            tokio::task::block_in_place(|| sipp.finish(Duration::from_secs(40)))?;
+        }
         Ok(())
     }
 

@@ -23,5 +23,6 @@ mod sound;
 mod story;
 mod trunk;
 mod upgrade;
+mod voicemail;
 mod waiting;
 mod websocket;

@@ -161,6 +161,7 @@ impl Reckoned {
             | Fact::TalkEnded { .. }
             | Fact::Transferred { .. }
             | Fact::Supervised { .. }
+            | Fact::VoicemailLeft { .. }
             | Fact::RecordingStarted { .. }
             | Fact::RecordingEnded { .. }
             | Fact::Traced { .. } => {}
@@ -214,7 +215,7 @@ impl Reckoned {
                 figures.wait_abandoned_ms += wait_ms;
                 figures.wait_max_ms = figures.wait_max_ms.max(wait_ms);
             }
-            None | Some(Outcome::Overflowed) => figures.overflowed_out += 1,
+            None | Some(Outcome::Overflowed | Outcome::Voicemail) => figures.overflowed_out += 1,
             Some(_) => figures.ended += 1,
         }
     }

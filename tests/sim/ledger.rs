@@ -116,6 +116,7 @@ impl Ledger {
                     hold: Duration::ZERO,
                     recording: None,
                     recording_over: false,
+                    message: false,
                     record: None,
                     wrapup_over: false,
                     skipped: BTreeMap::new(),
@@ -216,6 +217,13 @@ impl Ledger {
                     story.lined_up.get_or_insert(now);
                 }
                 Ok(())
+            }
+            Fact::VoicemailLeft { voicemail } => {
+                let story = self.live(&voicemail.tenant, &voicemail.call)?;
+                let is_its =
+                    story.recording == Some(voicemail.recording) && story.queue.as_ref() == Some(&voicemail.queue);
+                ensure(is_its, || format!("the message of {} is not its own: {voicemail:?}", voicemail.call))?;
+                ensure(!std::mem::replace(&mut story.message, true), || "one call, two messages".into())
             }
             Fact::QueueLeft { .. } | Fact::TalkEnded { .. } | Fact::Transferred { .. } | Fact::Supervised { .. } => {
                 Ok(())

@@ -142,6 +142,7 @@ impl Floor {
             MediaCommand::Seal { recording, call, tenant, started } => {
                 self.taken_up(*recording, Recording::new(*call, tenant, *started, false), again)?;
             }
+            MediaCommand::Watch { .. } => {}
             MediaCommand::Close { leg } => {
                 self.close(leg);
             }
@@ -183,7 +184,10 @@ impl Floor {
             MediaEvent::RecordingSealed { recording, .. } | MediaEvent::RecordingFailed { recording, .. } => {
                 self.recordings.remove(recording);
             }
-            MediaEvent::Digit { .. } | MediaEvent::Silent { .. } | MediaEvent::RecordingResumed { .. } => {}
+            MediaEvent::Digit { .. }
+            | MediaEvent::Silent { .. }
+            | MediaEvent::Quiet { .. }
+            | MediaEvent::RecordingResumed { .. } => {}
         }
     }
 }
@@ -206,7 +210,7 @@ pub struct Workers {
     pub customers: BTreeMap<CallId, (LegId, bool)>,
     /// Agents' legs that were ever joined to a call's caller.
     winners: BTreeMap<CallId, BTreeSet<LegId>>,
-    /// Calls to whom goodbye is said: they wait for nobody.
+    /// Calls to whom goodbye is said, or that leave a message: they wait for nobody.
     pub goodbyes: BTreeSet<CallId>,
 }
 
@@ -265,6 +269,10 @@ impl Workers {
             | MediaCommand::Press { .. }
             | MediaCommand::Record { .. }
             | MediaCommand::RecordFrom { .. } => Vec::new(),
+            MediaCommand::Watch { leg, quiet_ms } => {
+                let after = ms(u64::from(*quiet_ms) + rng.below(30_000));
+                vec![(after, MediaEvent::Quiet { leg: *leg })]
+            }
         };
         self.is.obey(call, &command, Meant::Anew)?;
         Ok(events)
@@ -286,7 +294,7 @@ impl Workers {
             }
             MediaCommand::Play { audio, .. } => {
                 let says = |name: &str| audio.iter().any(|a| matches!(a, Audio::Prompt(p) if p.0.ends_with(name)));
-                if says("sorry_overflow") || says("callback_promised") {
+                if says("sorry_overflow") || says("callback_promised") || says("voicemail_prompt") {
                     self.goodbyes.insert(call);
                 }
             }
@@ -298,6 +306,7 @@ impl Workers {
             | MediaCommand::Record { .. }
             | MediaCommand::RecordFrom { .. }
             | MediaCommand::RecordStop { .. }
+            | MediaCommand::Watch { .. }
             | MediaCommand::Resume { .. }
             | MediaCommand::Seal { .. } => {}
         }

@@ -30,10 +30,15 @@ pub async fn handler(
     Ok(Json(visible(&app, &who, &id).await?))
 }
 
+/// The call, if the tenant has it, whoever asks.
+pub async fn of_tenant(app: &App, who: &SignedIn, id: &str) -> Result<Call, Problem> {
+    let id = CallId::parse(id).ok_or_else(|| Problem::missing("call"))?;
+    calls::get(&app.store, &who.tenant, &id).await?.ok_or_else(|| Problem::missing("call"))
+}
+
 /// The call, if it is there and this person may see it: an agent their own, the others every call of the tenant.
 pub async fn visible(app: &App, who: &SignedIn, id: &str) -> Result<Call, Problem> {
-    let id = CallId::parse(id).ok_or_else(|| Problem::missing("call"))?;
-    let call = calls::get(&app.store, &who.tenant, &id).await?.ok_or_else(|| Problem::missing("call"))?;
+    let call = of_tenant(app, who, id).await?;
     let own = call.agent.as_deref() == Some(&who.user)
         || call.legs.iter().any(|leg| leg.agent.as_deref() == Some(&who.user) && leg.answered_ms.is_some());
     match who.role {

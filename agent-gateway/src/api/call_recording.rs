@@ -11,7 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 use zongji_sql::recordings::{Recording, RecordingState};
 
-use super::call_get::visible;
+use super::call_get::{of_tenant, visible};
 use super::endpoint::{Access, Answer, Endpoint, Method};
 use crate::App;
 use crate::auth::SignedIn;
@@ -21,7 +21,7 @@ pub const ENDPOINT: Endpoint = Endpoint {
     method: Method::Get,
     path: "/api/v1/calls/{id}/recording",
     access: Access::SignedIn,
-    summary: "The recording as stereo WAV, customer left, agent right; Range is answered. Supervisors, QA and administrators, and the call's own agent. Audited",
+    summary: "The recording as stereo WAV, customer left, agent right; Range is answered. Supervisors, QA and administrators, and the call's own agent; a voicemail's everybody at a desk. Audited",
     query: &[("id", "which recording of the call; the first where not given")],
     body: None,
     answer: (200, Answer::Bytes("audio/wav")),
@@ -91,7 +91,12 @@ pub struct Which {
 
 /// The recording and its file.
 pub async fn find(app: &App, who: &SignedIn, call: &str, which: Option<&str>) -> Result<(Recording, PathBuf), Problem> {
-    let call = visible(app, who, call).await?;
+    // A message is the whole queue's: everyone who may have the work may hear it. A talk that came before it is not.
+    let message = zongji_sql::voicemails::get(&app.store, &who.tenant, call).await?;
+    let call = match (message, of_tenant(app, who, call).await?) {
+        (Some(_), found) if found.agent.is_none() => found,
+        (Some(_) | None, _) => visible(app, who, call).await?,
+    };
     let call_id = CallId::parse(&call.id).ok_or_else(|| Problem::missing("call"))?;
     let all = zongji_sql::recordings::of_call(&app.store, &who.tenant, &call_id).await?;
     let wanted = which.map(String::from).or_else(|| call.recording.map(|recording| recording.id));

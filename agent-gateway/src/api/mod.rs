@@ -58,6 +58,8 @@ mod trunks_list;
 mod user_create;
 mod user_update;
 mod users_list;
+mod voicemail_update;
+mod voicemails_list;
 
 use std::sync::Arc;
 
@@ -119,6 +121,8 @@ endpoints![
     callbacks_list,
     callback_create,
     callback_remove,
+    voicemails_list,
+    voicemail_update,
     customers_list,
     customer_create,
     customer_get,

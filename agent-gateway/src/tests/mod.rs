@@ -11,4 +11,5 @@ mod reports;
 mod roles;
 mod server;
 mod sign_in;
+mod voicemails;
 mod ws;

@@ -37,7 +37,8 @@ impl Acd {
             };
             kind.map(|kind| (Some(number), kind))
         });
-        let estimates = rules_of(&rules, &self.waiters[ix].entry).any(|(_, rule)| matches!(rule, OverflowRule::EstimateS(_)));
+        let estimates =
+            rules_of(&rules, &self.waiters[ix].entry).any(|(_, rule)| matches!(rule, OverflowRule::EstimateS(_)));
         if found.is_none() && estimates {
             self.waiters[ix].estimate_at = Some(now + ESTIMATE_CHECK);
         }

@@ -267,6 +267,11 @@ pub enum MediaCommand {
         tenant: TenantId,
         started: Timestamp,
     },
+    /// `Quiet` is told when nobody has spoken on this leg for so many milliseconds from here on, once.
+    Watch {
+        leg: LegId,
+        quiet_ms: u32,
+    },
     /// Frees the leg and its ports. `Closed` follows.
     Close {
         leg: LegId,
@@ -361,6 +366,10 @@ pub enum MediaEvent {
     },
     /// Nothing came from the peer for `rtp_timeout` while it should be sending.
     Silent {
+        leg: LegId,
+    },
+    /// A leg that was to be watched has been without a voice for so long.
+    Quiet {
         leg: LegId,
     },
     Closed {

@@ -370,6 +370,7 @@ impl Task {
             MediaEvent::Digit { .. }
             | MediaEvent::Played { .. }
             | MediaEvent::Silent { .. }
+            | MediaEvent::Quiet { .. }
             | MediaEvent::Closed { .. }
             | MediaEvent::RecordingResumed { .. }
             | MediaEvent::RecordingSealed { .. } => {}

@@ -17,12 +17,14 @@ mod outbound;
 mod overflow;
 mod queue;
 mod rules;
+mod voicemail;
 
 pub use callback::{CallbackDecl, DialFirst};
 pub use cti_acd::{OrderRules, RelaxStep, ScoreWeights, Strategy};
 pub use outbound::OutboundDecl;
 pub use overflow::{Overflow, Target, When};
 pub use queue::{Announce, Comfort, KeyAction, QueueDecl, ServiceLevel, Sticky, StickyBy, Whisper, WrapupMode};
+pub use voicemail::VoicemailDecl;
 
 /// The whole file. Unknown keys are errors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -147,8 +147,7 @@ impl Engine {
             Target::Ivr { name: ivr, node: _ } => state.tenant.scripts.contains_key(ivr),
             Target::Queue(to) => to != name && doc.queue.iter().any(|decl| decl.name == *to),
             Target::Agent(to) => doc.agent.iter().any(|decl| decl.name == *to && !decl.queues.is_empty()),
-            Target::Busy | Target::Number(_) => true,
-            Target::Voicemail => false,
+            Target::Busy | Target::Number(_) | Target::Voicemail => true,
         };
         let to = queue.decl.overflow_when_full(|_| true).filter(stands).cloned();
         for call in calls {

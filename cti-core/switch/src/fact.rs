@@ -158,6 +158,10 @@ pub enum Fact {
     CallbackEnded {
         callback: Box<Callback>,
     },
+    /// A caller has left a message.
+    VoicemailLeft {
+        voicemail: Box<VoicemailRecord>,
+    },
     AgentState {
         tenant: TenantId,
         agent: AgentName,
@@ -196,6 +200,7 @@ impl Fact {
             | Self::AgentState { tenant, .. }
             | Self::Traced { tenant, .. } => tenant,
             Self::CallEnded { record } => &record.tenant,
+            Self::VoicemailLeft { voicemail } => &voicemail.tenant,
             Self::CallbackRequested { callback }
             | Self::CallbackAttempt { callback }
             | Self::CallbackEnded { callback } => &callback.tenant,
@@ -302,6 +307,28 @@ pub enum SegmentKind {
     Talk,
     Hold,
     Wrapup,
+    /// With an outside number that a queue's limit or an agent sent the caller to: dialled, then talked with.
+    Outside,
+    Voicemail,
+}
+
+/// A message that a caller left, as it was when they had left it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VoicemailRecord {
+    /// The call in which it was left; a call has one at most.
+    pub call: CallId,
+    pub tenant: TenantId,
+    pub queue: QueueName,
+    pub recording: RecordingId,
+    /// The caller's.
+    pub number: Pii<String>,
+    /// The one customer that matched, if exactly one did.
+    pub customer_id: Option<String>,
+    /// UTC milliseconds.
+    pub received_ms: u64,
+    /// Where in the recording it begins, and how long it is.
+    pub from_ms: u64,
+    pub length_ms: u64,
 }
 
 /// A stretch of a call: where it was, with whom, from when to when.

@@ -65,7 +65,8 @@ impl Engine {
             MediaEvent::Digit { leg, digit } => {
                 let call = self.party_of(*leg).filter(|(_, party)| *party == Party::Customer);
                 let call = call.and_then(|(id, _)| self.calls.get(&id));
-                !call.is_some_and(|call| matches!(call.stage, Stage::Menu(_)) || self.key_of(call, *digit).is_some())
+                let takes = |call: &crate::call::Call| matches!(call.stage, Stage::Menu(_) | Stage::Voicemail(_));
+                !call.is_some_and(|call| takes(call) || self.key_of(call, *digit).is_some())
             }
             MediaEvent::Played { leg, play } => {
                 let call = self.party_of(*leg).and_then(|(id, _)| self.calls.get(&id));
@@ -80,6 +81,10 @@ impl Engine {
                 let is_guest = call.is_some_and(|call| call.guest_by_leg(*leg).is_some());
                 let is_held = |talking: &crate::call::Talking| talking.held_since.is_some();
                 !is_guest && call.and_then(|call| call.talking()).is_none_or(is_held)
+            }
+            MediaEvent::Quiet { leg } => {
+                let call = self.party_of(*leg).and_then(|(id, _)| self.calls.get(&id));
+                call.and_then(|call| call.voicemail()).is_none()
             }
             MediaEvent::RecordingResumed { recording, .. }
             | MediaEvent::RecordingSealed { recording, .. }

@@ -183,7 +183,8 @@ impl Engine {
                     self.check_room(call, talking)?;
                     ensure!(!self.has_waiting_timer(*id), "{id} is talked on, yet a timer of its waiting runs");
                 }
-                Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Sent(_) => {}
+                Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Sent(_) | Stage::Voicemail(_) => {
+                }
             }
             let (waits, counted) =
                 (call.waiting().map(|w| &w.queue), call.tally.queue.as_ref().map(|entry| &entry.queue));

@@ -39,7 +39,7 @@ pub use effect::{Effect, Measure};
 pub use engine::{Engine, EngineConfig};
 pub use fact::{
     CallRecord, Fact, FactRecord, LegRecord, LegRole, OfferEnd, Outcome, QueueLeave, SegmentKind, SegmentRecord,
-    StateSpan,
+    StateSpan, VoicemailRecord,
 };
 pub use idle::Taken;
 pub use input::{CommandId, Input, Presence};

@@ -62,6 +62,13 @@ pub const UNREACHED_MAX: usize = OVERFLOWS_MAX as usize;
 /// The longest that a goodbye prompt may play before the caller is hung up on.
 pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
 
+/// The longest that a voicemail's prompt may play, and the shortest message that is one.
+pub const VOICEMAIL_PROMPT_MAX: Duration = Duration::from_secs(20);
+pub const VOICEMAIL_MIN: Duration = Duration::from_secs(1);
+/// How long a message may be, and how much silence may end it, seconds.
+pub const VOICEMAIL_S: std::ops::RangeInclusive<u32> = 5..=600;
+pub const VOICEMAIL_SILENCE_S: std::ops::RangeInclusive<u32> = 2..=60;
+
 /// A program that was down for longer than this ends its calls instead of taking them up: nobody is on the line any more.
 pub const TAKE_UP_MAX: Duration = Duration::from_secs(300);
 /// While there are calls something is noted at least this often, so that it can be told how long a stop was.

@@ -172,6 +172,8 @@ impl Engine {
             }
             Some(Stage::Talking(_)) => self.talk_again(now, id),
             Some(Stage::Sent(_)) => self.play_sent_music(id),
+            Some(Stage::Voicemail(voicemail)) if voicemail.since.is_none() => self.play_again(id),
+            Some(Stage::Voicemail(_)) => self.voicemail_again(id),
             Some(Stage::Waiting(_)) => self.let_agent_hear(id),
             Some(Stage::Answering(_)) | None => {}
         }

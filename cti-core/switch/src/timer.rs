@@ -36,6 +36,8 @@ pub(crate) enum CallTimer {
     Ring,
     /// The customer of a callback has been rung for long enough.
     Dial,
+    /// A voicemail's prompt, or the message, has had its time.
+    Voicemail,
     /// The goodbye has played long enough.
     Goodbye,
     /// The browser of the agent who talks is away.

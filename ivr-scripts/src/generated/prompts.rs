@@ -54,6 +54,8 @@ pub const PROMPTS: &[(&str, &str, &[u8])] = &[
     ("en", "silence", include_bytes!("../../prompts/en/silence.wav")),
     ("en", "sorry_overflow", include_bytes!("../../prompts/en/sorry_overflow.wav")),
     ("en", "two_counted", include_bytes!("../../prompts/en/two_counted.wav")),
+    ("en", "voicemail_prompt", include_bytes!("../../prompts/en/voicemail_prompt.wav")),
+    ("en", "voicemail_thanks", include_bytes!("../../prompts/en/voicemail_thanks.wav")),
     ("en", "wait_less_than_minute", include_bytes!("../../prompts/en/wait_less_than_minute.wav")),
     ("en", "wait_prefix", include_bytes!("../../prompts/en/wait_prefix.wav")),
     ("en", "welcome", include_bytes!("../../prompts/en/welcome.wav")),
@@ -112,6 +114,8 @@ pub const PROMPTS: &[(&str, &str, &[u8])] = &[
     ("zh-CN", "silence", include_bytes!("../../prompts/zh-CN/silence.wav")),
     ("zh-CN", "sorry_overflow", include_bytes!("../../prompts/zh-CN/sorry_overflow.wav")),
     ("zh-CN", "two_counted", include_bytes!("../../prompts/zh-CN/two_counted.wav")),
+    ("zh-CN", "voicemail_prompt", include_bytes!("../../prompts/zh-CN/voicemail_prompt.wav")),
+    ("zh-CN", "voicemail_thanks", include_bytes!("../../prompts/zh-CN/voicemail_thanks.wav")),
     ("zh-CN", "wait_less_than_minute", include_bytes!("../../prompts/zh-CN/wait_less_than_minute.wav")),
     ("zh-CN", "wait_prefix", include_bytes!("../../prompts/zh-CN/wait_prefix.wav")),
     ("zh-CN", "welcome", include_bytes!("../../prompts/zh-CN/welcome.wav")),
@@ -119,4 +123,4 @@ pub const PROMPTS: &[(&str, &str, &[u8])] = &[
 ];
 /// SHA-256 of prompts.toml and regen.sh, one after the other, as they were when the audio was made.
 #[cfg(test)]
-pub const SOURCE_SHA256: &str = "54bd4b7d284ab924c5241104167958eb84bc69d9abeaa658aa08caa9128243db";
+pub const SOURCE_SHA256: &str = "2cc742f8d42aa9182b316ff2546a957c87ffd72db9cf773c9c10ac0dfb1637e2";

@@ -28,6 +28,7 @@ migrations! {
     2 "0002_recording_gaps";
     3 "0003_figures";
     4 "0004_callbacks";
+    5 "0005_voicemails";
 }
 
 const DONE_TABLE: &str =
@@ -69,5 +70,24 @@ pub(super) async fn run(store: &Store) -> Result<()> {
     match store {
         Store::Sqlite { write, .. } => apply!(write.begin_with("BEGIN IMMEDIATE"), None::<&'static str>, sqlite),
         Store::Postgres { pool, .. } => apply!(pool.begin(), Some(LOCK), postgres),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_migration() {
+        let names: Vec<String> = MIGRATIONS.iter().map(|migration| format!("{}.sql", migration.name)).collect();
+        for folder in ["sqlite", "postgres"] {
+            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+            let files = std::fs::read_dir(&folder).expect("a folder").map(|file| file.expect("a file").file_name());
+            let mut files: Vec<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
+            files.sort();
+            assert_eq!(files, names, "{}", folder.display());
+        }
     }
 }

@@ -67,8 +67,13 @@ pub fn check_record(
         Outcome::Interrupted => agent.is_none() && ["shutdown", "restart"].contains(&record.cause.as_str()),
         Outcome::Callback => agent.is_none() && story.queued.is_some() && record.cause == "callback" && !story.outbound,
         Outcome::NoAnswer | Outcome::Busy => agent.is_none() && story.dialing,
-        Outcome::Voicemail | Outcome::Rejected => false,
+        Outcome::Voicemail => agent.is_none() && story.message && LIMITS.contains(&record.cause.as_str()),
+        Outcome::Rejected => false,
     };
+    // Who left one after a talk was answered.
+    ensure(!story.message || agent.is_some() || record.outcome == Outcome::Voicemail, || {
+        "a message was left and the outcome is another".into()
+    })?;
     ensure(fits, || format!("the outcome does not fit the story (cause {}): {story:?}", record.cause))?;
     check_segments(record)
 }

@@ -52,6 +52,8 @@ pub struct CallStory {
     pub hold: Duration,
     pub recording: Option<RecordingId>,
     pub recording_over: bool,
+    /// Its caller has left a message.
+    pub message: bool,
     pub record: Option<Box<CallRecord>>,
     pub wrapup_over: bool,
     /// Whom it was offered to in vain, and until when it need not be offered to them again.

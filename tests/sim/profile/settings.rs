@@ -32,6 +32,13 @@ pub struct QueueSettings {
     pub callbacks: Option<CallbackSettings>,
 }
 
+impl QueueSettings {
+    /// Whether vip's callers leave messages where its limits pass them on.
+    pub fn leaves_messages(&self) -> bool {
+        self.overflow_s.is_multiple_of(3)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct CallbackSettings {
     pub agent_first: bool,

@@ -139,7 +139,9 @@ impl Profile {
             }
             if name == "vip" {
                 queue["strategy"] = json!(vip);
-                queue["overflow"] = overflow(json!({ "ivr": "main" }));
+                let to =
+                    if settings.leaves_messages() { json!({ "voicemail": true }) } else { json!({ "ivr": "main" }) };
+                queue["overflow"] = overflow(to);
                 if settings.borrows {
                     queue["borrow"] = json!(["repair"]);
                 }

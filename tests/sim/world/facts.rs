@@ -83,6 +83,7 @@ impl World {
             | Fact::TalkEnded { .. }
             | Fact::Transferred { .. }
             | Fact::Supervised { .. }
+            | Fact::VoicemailLeft { .. }
             | Fact::Held { .. }
             | Fact::RecordingStarted { .. }
             | Fact::WrapupEnded { .. }

@@ -1,8 +1,8 @@
-/** Six routes and a query; the address is the state. */
-export type Route = 'sign-in' | 'desk' | 'history' | 'board' | 'callbacks' | 'reports';
+/** Seven routes and a query; the address is the state. */
+export type Route = 'sign-in' | 'desk' | 'history' | 'board' | 'callbacks' | 'voicemails' | 'reports';
 
 /** Every route but the desk stands in the address by its own name. */
-const NAMED = ['sign-in', 'history', 'board', 'callbacks', 'reports'] as const satisfies readonly Route[];
+const NAMED = ['sign-in', 'history', 'board', 'callbacks', 'voicemails', 'reports'] as const satisfies readonly Route[];
 
 function parse(path: string): Route {
   return NAMED.find((name) => path === `/${name}` || path.startsWith(`/${name}/`)) ?? 'desk';

@@ -16,6 +16,7 @@ mod secure;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod way;
 mod worker;
 

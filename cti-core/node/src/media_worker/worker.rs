@@ -25,6 +25,7 @@ use super::recording::{self, Recording};
 use super::room::Place;
 use super::secure::Secure;
 use super::socket::Sockets;
+use super::watch::Watch;
 use super::way::{Sent, Way};
 use super::{AudioIn, Inbox, LEGS_MAX, MediaConfig, MediaCounters, Message, PromptLibrary};
 use crate::browsers::Who;
@@ -110,6 +111,7 @@ pub(super) struct Slot {
     voice: Option<Box<Voice>>,
     muted: bool,
     record: Option<(RecordingId, Side)>,
+    watch: Option<Watch>,
     report_at: Timestamp,
 }
 
@@ -310,6 +312,12 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
             }
             MediaCommand::RecordFrom { recording, side, legs } => self.record_from(recording, side, &legs),
             MediaCommand::RecordStop { recording } => self.record_stop(recording),
+            MediaCommand::Watch { leg, quiet_ms } => {
+                let now = self.now;
+                if let Some(leg) = self.slot(leg).and_then(|slot| self.legs[slot].as_mut()) {
+                    leg.watch = Some(Watch::new(now, quiet_ms));
+                }
+            }
             MediaCommand::Close { leg } => self.close(leg),
         }
     }
@@ -346,8 +354,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         // Reports of legs opened together do not leave together.
         let report_at = self.now + REPORT.mul_f64(0.5 + 0.5 * self.rng.unit());
         let (place, secure) = (Place::default(), None);
-        let (playing, keys, voice) = (None, None, None);
-        let opened = Slot { id, way, secure, leg, place, playing, keys, voice, muted: false, record: None, report_at };
+        let (playing, keys, voice, record, watch) = (None, None, None, None, None);
+        let opened = Slot { id, way, secure, leg, place, playing, keys, voice, muted: false, record, watch, report_at };
         match self.legs.get_mut(slot) {
             Some(place) => *place = Some(opened),
             None => self.legs.push(Some(opened)),
@@ -568,7 +576,8 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                 let record = leg.record.filter(|_| !leg.muted);
                 let mut recording = record.and_then(|(id, side)| Some((self.recordings.get_mut(&id)?, side)));
                 let mut source = leg.place.source.as_mut().filter(|_| !leg.muted);
-                if recording.is_some() || source.is_some() {
+                let mut watch = leg.watch.as_mut();
+                if recording.is_some() || source.is_some() || watch.is_some() {
                     let (now, ssrc, payload) = (self.now, header.ssrc, &datagram[header.payload.clone()]);
                     let mut said = |timestamp: u32, said: Samples<'_>| {
                         if let Some((recording, side)) = &mut recording {
@@ -576,6 +585,9 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
                         }
                         if let Some(source) = &mut source {
                             source.put(ssrc, timestamp, said);
+                        }
+                        if let Some(watch) = &mut watch {
+                            watch.hear(now, said);
                         }
                     };
                     match (codec.law(), &mut leg.voice) {
@@ -689,6 +701,11 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     }
 
     fn look_after(&mut self, slot: usize) {
+        if let Some(leg) = self.legs[slot].as_mut()
+            && leg.watch.take_if(|watch| watch.is_quiet(self.now)).is_some()
+        {
+            self.news.tell(MediaEvent::Quiet { leg: leg.id });
+        }
         let Some(place) = self.legs[slot].as_ref().map(|leg| &leg.place).filter(|place| place.is_used()) else {
             return;
         };

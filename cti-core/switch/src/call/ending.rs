@@ -44,6 +44,8 @@ impl Engine {
             self.attempt_over(now, id, outcome, cause);
             return;
         }
+        // What was said is kept, whatever ended it.
+        let outcome = if self.leave_message(now, id, Duration::ZERO) { Outcome::Voicemail } else { outcome };
         let how = if cause == "caller_hangup" { "caller_hangup" } else { "call_over" };
         let left = match outcome {
             Outcome::AbandonedQueue | Outcome::AbandonedRinging => Left::Abandoned,
@@ -83,6 +85,10 @@ impl Engine {
             | Stage::Talking(_)
             | Stage::Sent(_)
             | Stage::Goodbye { .. } => None,
+            Stage::Voicemail(voicemail) if matches!(outcome, Outcome::Overflowed | Outcome::Voicemail) => {
+                Some(voicemail.cause.clone())
+            }
+            Stage::Voicemail(_) => None,
         };
         let mut talked = None;
         match stage {
@@ -94,7 +100,7 @@ impl Engine {
                 talked = Some((talking, view));
             }
             Stage::Sent(sent) => self.let_sent_go(now, &mut call, *sent, cause),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. } => {}
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Voicemail(_) => {}
         }
         let record = Box::new(make_record(now, &mut call, outcome, limit.as_deref().unwrap_or(cause)));
         let open: BTreeSet<LegId> =

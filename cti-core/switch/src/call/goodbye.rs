@@ -31,7 +31,7 @@ impl Engine {
             self.end_call(now, id, outcome, cause);
             return;
         }
-        if call.open_segment.is_none_or(|(kind, _)| kind != SegmentKind::Queue) {
+        if call.open_segment.is_none_or(|(kind, _)| !matches!(kind, SegmentKind::Queue | SegmentKind::Voicemail)) {
             call.segment(now, Some(SegmentKind::Queue));
         }
         call.stage = Stage::Goodbye { cause: cause.to_owned(), outcome };

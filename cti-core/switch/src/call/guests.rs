@@ -190,7 +190,9 @@ impl Engine {
         match &mut call.stage {
             Stage::Talking(talking) => talking.guests.iter_mut().for_each(|guest| guest.until = guest.until + by),
             Stage::Sent(sent) => sent.until = sent.until + by,
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. } => return,
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Voicemail(_) => {
+                return;
+            }
         }
         self.timers.postpone(&Timer::Call(id, CallTimer::Guest), by);
     }

@@ -279,6 +279,9 @@ impl Engine {
             }
             Stage::Waiting(_) => Outcome::AbandonedQueue,
             Stage::Goodbye { outcome, .. } => *outcome,
+            // Without a message.
+            Stage::Voicemail(voicemail) if voicemail.wished => Outcome::AbandonedQueue,
+            Stage::Voicemail(_) => Outcome::Overflowed,
             // A queue's limit sent it to an outside number: it has reached no agent.
             Stage::Talking(_) | Stage::Sent(_) if call.answered.is_none() => Outcome::Overflowed,
             Stage::Talking(_) | Stage::Sent(_) => Outcome::Answered,

@@ -72,7 +72,10 @@ impl Engine {
         match self.calls.get(&id).map(|call| &call.stage) {
             Some(Stage::Talking(_)) => self.lead_gone(now, id, cause),
             Some(Stage::Sent(_)) => self.sent_over(now, id, cause),
-            Some(Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. }) | None => {}
+            Some(
+                Stage::Answering(_) | Stage::Menu(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Voicemail(_),
+            )
+            | None => {}
         }
     }
 
@@ -82,7 +85,7 @@ impl Engine {
         let Some(call) = self.calls.get(&id) else { return };
         let by_stage = Self::outcome_by_stage(call);
         let outcome = match by_stage {
-            Outcome::Answered | Outcome::Overflowed | Outcome::Callback => by_stage,
+            Outcome::Answered | Outcome::Overflowed | Outcome::Callback | Outcome::Voicemail => by_stage,
             _ if cause == "caller_hangup" => by_stage,
             _ => Outcome::Failed,
         };
@@ -189,6 +192,7 @@ impl Engine {
         match self.calls.get(&id).map(|call| &call.stage) {
             Some(Stage::Menu(_)) => self.menu_digit(now, id, digit),
             Some(Stage::Waiting(_)) => self.waiting_digit(now, id, digit),
+            Some(Stage::Voicemail(_)) => self.voicemail_digit(now, id, digit),
             Some(Stage::Answering(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_)) | None => {}
         }
     }
@@ -220,6 +224,7 @@ impl Engine {
                 }
             }
             Stage::Goodbye { .. } => self.goodbye_over(now, id),
+            Stage::Voicemail(_) => self.voicemail_begins(now, id),
             Stage::Answering(_) | Stage::Talking(_) | Stage::Sent(_) => {}
         }
     }
@@ -294,10 +299,12 @@ impl Engine {
     }
 
     pub(crate) fn recording_ended(&mut self, now: Timestamp, recording: RecordingId, result: Result<Recorded, String>) {
-        let Some(OpenRecording { tenant, call: id, started: _, stopped: _, gaps }) = self.recordings.remove(&recording)
-        else {
-            return;
-        };
+        let Some(open) = self.recordings.remove(&recording) else { return };
+        let OpenRecording { tenant, call: id, started: _, stopped, gaps } = open;
+        if !stopped {
+            // It failed by itself: its worker does not know.
+            self.media(id, MediaCommand::RecordStop { recording });
+        }
         let failure = match &result {
             Ok(file) => file.incomplete.as_ref().map(|reason| format!("A recording ended early: {reason}.")),
             Err(reason) => Some(format!("A recording failed: {reason}.")),

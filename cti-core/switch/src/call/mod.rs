@@ -24,6 +24,7 @@ mod talking;
 mod tally;
 mod telling;
 mod transfer;
+mod voicemail;
 mod waiting;
 mod wanting_callback;
 mod while_waiting;
@@ -51,8 +52,9 @@ pub(crate) use ending::Ending;
 pub(crate) use inbound::cut;
 pub(crate) use room::{Floor, Guest, Heard, Outside, Role, Tune, Who};
 pub(crate) use scripts::{Saved as SavedScript, ScriptId, Scripts};
-pub(crate) use tally::{QueueEntry, Tally};
 pub(crate) use sent::{Overflowing, Place, Sent};
+pub(crate) use tally::{QueueEntry, Tally};
+pub(crate) use voicemail::Voicemail;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Call {
@@ -158,6 +160,8 @@ pub(crate) enum Stage {
     Talking(Box<Talking>),
     /// Handed to an outside number, which is being dialled.
     Sent(Box<Sent>),
+    /// The caller leaves a message.
+    Voicemail(Box<Voicemail>),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -328,28 +332,48 @@ impl Call {
     pub(crate) fn waiting(&self) -> Option<&Waiting> {
         match &self.stage {
             Stage::Waiting(waiting) => Some(waiting),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_) => None,
+            Stage::Answering(_)
+            | Stage::Menu(_)
+            | Stage::Goodbye { .. }
+            | Stage::Talking(_)
+            | Stage::Sent(_)
+            | Stage::Voicemail(_) => None,
         }
     }
 
     pub(crate) fn waiting_mut(&mut self) -> Option<&mut Waiting> {
         match &mut self.stage {
             Stage::Waiting(waiting) => Some(waiting),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_) => None,
+            Stage::Answering(_)
+            | Stage::Menu(_)
+            | Stage::Goodbye { .. }
+            | Stage::Talking(_)
+            | Stage::Sent(_)
+            | Stage::Voicemail(_) => None,
         }
     }
 
     pub(crate) fn talking(&self) -> Option<&Talking> {
         match &self.stage {
             Stage::Talking(talking) => Some(talking),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) | Stage::Sent(_) => None,
+            Stage::Answering(_)
+            | Stage::Menu(_)
+            | Stage::Goodbye { .. }
+            | Stage::Waiting(_)
+            | Stage::Sent(_)
+            | Stage::Voicemail(_) => None,
         }
     }
 
     pub(crate) fn talking_mut(&mut self) -> Option<&mut Talking> {
         match &mut self.stage {
             Stage::Talking(talking) => Some(talking),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Waiting(_) | Stage::Sent(_) => None,
+            Stage::Answering(_)
+            | Stage::Menu(_)
+            | Stage::Goodbye { .. }
+            | Stage::Waiting(_)
+            | Stage::Sent(_)
+            | Stage::Voicemail(_) => None,
         }
     }
 
@@ -357,9 +381,12 @@ impl Call {
     pub(crate) fn script(&self) -> Option<ScriptId> {
         match &self.stage {
             Stage::Menu(menu) => Some(menu.script),
-            Stage::Answering(_) | Stage::Waiting(_) | Stage::Goodbye { .. } | Stage::Talking(_) | Stage::Sent(_) => {
-                None
-            }
+            Stage::Answering(_)
+            | Stage::Waiting(_)
+            | Stage::Goodbye { .. }
+            | Stage::Talking(_)
+            | Stage::Sent(_)
+            | Stage::Voicemail(_) => None,
         }
     }
 
@@ -390,7 +417,9 @@ impl Call {
         let (offers, guests) = match &mut self.stage {
             Stage::Waiting(waiting) => (waiting.offers.as_mut_slice(), &mut [][..]),
             Stage::Talking(talking) => (&mut [][..], talking.guests.as_mut_slice()),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Sent(_) => (&mut [][..], &mut [][..]),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Sent(_) | Stage::Voicemail(_) => {
+                (&mut [][..], &mut [][..])
+            }
         };
         offers.iter_mut().chain(guests.iter_mut().filter_map(Guest::offer_mut))
     }
@@ -422,7 +451,7 @@ impl Call {
                 [leg].into_iter().chain(guests.iter_mut().filter_map(|guest| guest.step.leg_mut())).find(is_it)
             }
             Stage::Sent(sent) => Some(&mut sent.leg).filter(is_it),
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Voicemail(_) => None,
         }
     }
 
@@ -435,7 +464,7 @@ impl Call {
                 [&talking.leg].into_iter().chain(guests).collect()
             }
             Stage::Sent(sent) => vec![&sent.leg],
-            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => Vec::new(),
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Voicemail(_) => Vec::new(),
         }
     }
 
@@ -450,7 +479,9 @@ impl Call {
                 talking.outside.iter().chain(guests).collect()
             }
             Stage::Sent(sent) => vec![&sent.outside],
-            Stage::Waiting(_) | Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => Vec::new(),
+            Stage::Waiting(_) | Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Voicemail(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -459,7 +490,9 @@ impl Call {
         let outside = match &self.stage {
             Stage::Talking(talking) => talking.outside.as_ref(),
             Stage::Sent(sent) => Some(&sent.outside),
-            Stage::Waiting(_) | Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } => None,
+            Stage::Waiting(_) | Stage::Answering(_) | Stage::Menu(_) | Stage::Goodbye { .. } | Stage::Voicemail(_) => {
+                None
+            }
         };
         outside.map(|outside| outside.number.expose().clone()).unwrap_or_default()
     }
@@ -492,7 +525,7 @@ impl Call {
 
     pub(crate) fn state(&self) -> CallState {
         match &self.stage {
-            Stage::Answering(_) | Stage::Menu(_) => CallState::Ivr,
+            Stage::Answering(_) | Stage::Menu(_) | Stage::Voicemail(_) => CallState::Ivr,
             Stage::Waiting(_) if self.dial.is_some() && self.customer.session.is_some() => CallState::Dialing,
             Stage::Waiting(waiting) if !waiting.offers.is_empty() => CallState::Offering,
             Stage::Waiting(_) | Stage::Goodbye { .. } => CallState::Queued,

@@ -266,6 +266,9 @@ impl Call {
     /// Whose voices go into the recording: the customer's side, and everyone's who talks with them or about them. A
     /// supervisor's is in it as far as the customer hears it.
     pub(crate) fn recorded(&self) -> [Vec<LegId>; 2] {
+        if self.voicemail().is_some_and(|voicemail| voicemail.since.is_some()) {
+            return [vec![self.customer.id], Vec::new()];
+        }
         let Some(talking) = self.talking() else { return [Vec::new(), Vec::new()] };
         let is_heard = |guest: &&Guest| match guest.role {
             Role::Consulted | Role::Member | Role::Line | Role::Supervisor(Listen::Barge) => true,

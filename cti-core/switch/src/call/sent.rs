@@ -71,10 +71,17 @@ impl Engine {
         self.changed();
     }
 
-    pub(super) fn send_to(&mut self, now: Timestamp, id: CallId, outside: Outside, leg: Leg, overflow: Option<Overflowing>) {
+    pub(super) fn send_to(
+        &mut self,
+        now: Timestamp,
+        id: CallId,
+        outside: Outside,
+        leg: Leg,
+        overflow: Option<Overflowing>,
+    ) {
         let until = now + GUEST_RING;
         let Some(call) = self.calls.get_mut(&id) else { return };
-        call.segment(now, Some(SegmentKind::Ringing));
+        call.segment(now, Some(SegmentKind::Outside));
         call.stage = Stage::Sent(Box::new(Sent { outside, leg, until, overflow }));
         self.timers.set(Timer::Call(id, CallTimer::Guest), until);
         self.play_sent_music(id);
@@ -106,7 +113,7 @@ impl Engine {
         let mut talking = Talking::new(now, None, leg, call.queue.clone());
         talking.outside = Some(outside.clone());
         talking.heard.insert(call.customer.id, Heard { from: Vec::new(), tune: Tune::Other });
-        call.segment(now, Some(SegmentKind::Talk));
+        call.segment(now, Some(SegmentKind::Outside));
         call.stage = Stage::Talking(Box::new(talking));
         call.stage_since = now;
         call.playing = None;

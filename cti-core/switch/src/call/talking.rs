@@ -152,10 +152,10 @@ impl Engine {
         self.arrange_recording(id);
     }
 
-    /// Stops it once. One that has failed is stopped too: its worker does not know.
+    /// Stops it once; one that is over was stopped already.
     pub(crate) fn stop_recording(&mut self, id: CallId, recording: RecordingId) {
         let open = self.recordings.get_mut(&recording);
-        if !open.is_some_and(|open| std::mem::replace(&mut open.stopped, true)) {
+        if open.is_some_and(|open| !std::mem::replace(&mut open.stopped, true)) {
             self.media(id, MediaCommand::RecordStop { recording });
         }
     }

@@ -247,7 +247,7 @@ impl Engine {
         if let Some(agent) = &agent {
             call.agent = Some(agent.clone());
         }
-        call.segment(now, Some(SegmentKind::Talk));
+        call.segment(now, Some(if agent.is_some() { SegmentKind::Talk } else { SegmentKind::Outside }));
         call.stage = Stage::Talking(Box::new(next));
         call.stage_since = now;
         let tenant = call.tenant.clone();

@@ -53,8 +53,7 @@ impl Engine {
         call.stage_since = now;
         let Place { queue, entered, wish, stood } = place;
         let (entering, offers) = (true, Vec::new());
-        let waiting =
-            Waiting { queue, entered, wish, stood, entering, comfort_next: None, comfort: None, offers };
+        let waiting = Waiting { queue, entered, wish, stood, entering, comfort_next: None, comfort: None, offers };
         call.stage = Stage::Waiting(Box::new(waiting));
         match self.records_wanted_until(now, id) {
             Some(until) => {
@@ -202,8 +201,9 @@ impl Engine {
             Target::Agent(name) => self.enqueue_for(now, id, &name, wish),
             Target::Ivr { name, node } => self.enter_menu(now, id, &name, node),
             Target::Busy => self.refuse_busy(now, id),
-            // Refused by the tenant's file; a number is dialled above.
-            Target::Voicemail | Target::Number(_) => self.say_goodbye(now, id, cause),
+            Target::Voicemail => self.enter_voicemail(now, id, cause, false),
+            // Dialled above.
+            Target::Number(_) => self.say_goodbye(now, id, cause),
         }
     }
 

@@ -12,6 +12,9 @@ use crate::engine::Engine;
 use crate::timer::{CallTimer, Timer};
 use crate::trace::{Destination, TraceEntry};
 
+/// The cause of a call whose caller chose to leave a message.
+pub(crate) const VOICEMAIL: &str = "voicemail";
+
 impl Engine {
     /// What the caller hears on entering: welcome, and where nobody rings yet, position and wait; then music.
     pub(crate) fn welcome(&mut self, now: Timestamp, id: CallId) {
@@ -90,9 +93,15 @@ impl Engine {
     /// A key during the wait: the caller goes where the queue says, and keeps the place for the next queue.
     pub(crate) fn waiting_digit(&mut self, now: Timestamp, id: CallId, digit: char) {
         let Some(call) = self.calls.get(&id) else { return };
-        let Some(KeyAction { callback, ivr, node, .. }) = self.key_of(call, digit).cloned() else { return };
+        let Some(KeyAction { callback, voicemail, ivr, node }) = self.key_of(call, digit).cloned() else { return };
         if callback {
             self.ask_for_callback(now, id);
+            return;
+        }
+        if voicemail {
+            self.count_move(now, id, Destination::Voicemail);
+            self.leave_queue(now, id);
+            self.enter_voicemail(now, id, VOICEMAIL, true);
             return;
         }
         let Some(ivr) = ivr else { return };

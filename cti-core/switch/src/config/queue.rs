@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::callback::CallbackDecl;
 use super::overflow::{Overflow, one_or_many};
+use super::voicemail::VoicemailDecl;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,6 +86,9 @@ pub struct QueueDecl {
     /// How its callers are called back.
     #[serde(default)]
     pub callback: CallbackDecl,
+    /// How its callers leave messages.
+    #[serde(default)]
+    pub voicemail: VoicemailDecl,
 }
 
 /// Answered within `seconds`: `percent` of them.
@@ -235,6 +239,7 @@ impl QueueDecl {
             whisper: Whisper::default(),
             short_abandon_s: default_short_abandon_s(),
             callback: CallbackDecl::default(),
+            voicemail: VoicemailDecl::default(),
         }
     }
 }

@@ -79,6 +79,7 @@ pub const fn counts(fact: &Fact) -> bool {
         | Fact::Answered { .. }
         | Fact::Transferred { .. }
         | Fact::Supervised { .. }
+        | Fact::VoicemailLeft { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
         | Fact::CallbackRequested { .. }
@@ -145,6 +146,7 @@ pub fn fold(at: Timestamp, fact: &Fact, sink: &mut impl Sink) {
         | Fact::Answered { .. }
         | Fact::Transferred { .. }
         | Fact::Supervised { .. }
+        | Fact::VoicemailLeft { .. }
         | Fact::RecordingStarted { .. }
         | Fact::RecordingEnded { .. }
         | Fact::CallbackRequested { .. }

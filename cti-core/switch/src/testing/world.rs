@@ -103,6 +103,8 @@ pub struct World {
     pub phones: BTreeMap<SocketAddr, Phone>,
     pub legs: BTreeMap<LegId, WorkerLeg>,
     pub recordings: BTreeMap<RecordingId, (CallId, Timestamp)>,
+    /// Legs whose silence is to be told, after so many milliseconds.
+    pub watched: BTreeMap<LegId, u32>,
     /// What goes into each side of a recording.
     pub sides: BTreeMap<(RecordingId, Side), Vec<LegId>>,
     /// Files that a crash left unsealed, and when it was.
@@ -167,6 +169,7 @@ impl World {
             phones: BTreeMap::new(),
             legs: BTreeMap::new(),
             recordings: BTreeMap::new(),
+            watched: BTreeMap::new(),
             sides: BTreeMap::new(),
             orphans: BTreeMap::new(),
             facts: Vec::new(),
@@ -527,6 +530,9 @@ impl World {
             MediaCommand::Seal { recording, call: _, tenant: _, started } => {
                 let end = self.orphans.remove(&recording).unwrap_or(self.now);
                 self.seal(recording, started, end);
+            }
+            MediaCommand::Watch { leg, quiet_ms } => {
+                self.watched.insert(leg, quiet_ms);
             }
             MediaCommand::Close { leg } => {
                 let known = self.legs.remove(&leg);

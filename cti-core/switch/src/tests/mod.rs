@@ -29,6 +29,7 @@ mod supervise;
 mod talking;
 mod tenant_file;
 mod transfer;
+mod voicemail;
 mod while_waiting;
 mod whisper;
 

@@ -12,8 +12,7 @@ const OUTSIDE: &str = "13900139000";
 fn outside_file(rules: Value) -> Value {
     let mut file = desk_file(2);
     file["tenant"]["outbound"] = json!({"prefixes": ["+86"], "max_cps": 10, "max_calls": 2});
-    file["queue"] =
-        json!([{"name": "repair", "wrapup_s": 0, "max_wait_s": 120, "overflow": rules}, {"name": "general", "wrapup_s": 0}]);
+    file["queue"] = json!([{"name": "repair", "wrapup_s": 0, "max_wait_s": 120, "overflow": rules}, {"name": "general", "wrapup_s": 0}]);
     file["hours"] = json!([{"name": "night", "open": ["Mon-Sun 20:00-22:00"]}]);
     agent_mut(&mut file, 2)["queues"] = json!(["general"]);
     file

@@ -67,7 +67,8 @@ fn what_can_not_be_meant_is_refused_with_its_place() {
     check("overflow", to(json!({"agent": "x"})), "overflow[0].to: there is no agent `x`");
     check("overflow", to(json!({"ivr": "x"})), "overflow[0].to: there is no ivr `x`");
     check("overflow", to(json!({"queue": "repair"})), "overflow[0].to: is the queue itself");
-    check("overflow", to(json!({"voicemail": true})), "`voicemail` is not built yet");
+    check("voicemail", json!({"max_s": 4}), "queue[repair].voicemail.max_s: 4 is not from 5 to 600");
+    check("voicemail", json!({"silence_s": 1}), "queue[repair].voicemail.silence_s: 1 is not from 2");
     check("overflow", to(json!({"number": "x"})), "`x` is no telephone number");
     check("overflow", to(json!({"number": "10086"})), "a short number: those are never dialled");
     check("overflow", to(json!({"number": "13900139000"})), "outbound.prefixes` does not allow it");

@@ -45,7 +45,7 @@ pub(super) fn to_number(number: &str) -> To {
     To::Number { number: Pii::new(number.to_owned()) }
 }
 
-fn to_queue(queue: &str) -> To {
+pub(super) fn to_queue(queue: &str) -> To {
     To::Queue { queue: queue.into() }
 }
 

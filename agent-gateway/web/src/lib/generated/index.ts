@@ -108,5 +108,8 @@ export type { TopicFrame } from "./TopicFrame";
 export type { Trace } from "./Trace";
 export type { TraceItem } from "./TraceItem";
 export type { TrunkLive } from "./TrunkLive";
+export type { Voicemail } from "./Voicemail";
+export type { VoicemailPatch } from "./VoicemailPatch";
+export type { VoicemailState } from "./VoicemailState";
 export type { WantedState } from "./WantedState";
 export type { Welcome } from "./Welcome";

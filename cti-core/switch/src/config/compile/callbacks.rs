@@ -38,7 +38,10 @@ impl Check<'_> {
             Err(Refused::NoNumber) => self.fault(path, format!("`{number}` is no telephone number")),
             Err(Refused::Short) => self.fault(path, format!("`{number}` is a short number: those are never dialled")),
             Err(Refused::NotAllowed) => {
-                self.fault(path, format!("`{number}` may not be dialled: `[tenant] outbound.prefixes` does not allow it"));
+                self.fault(
+                    path,
+                    format!("`{number}` may not be dialled: `[tenant] outbound.prefixes` does not allow it"),
+                );
             }
             Ok(_) if self.doc.trunk.is_empty() => {
                 self.fault(path, format!("`{number}` can not be dialled: there is no trunk"));

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use cti_acd::limits::{BORROW_MAX, OVERFLOW_RULES_MAX, RELAX_STEPS_MAX};
 
 use super::{Check, SECONDS_MAX};
-use crate::config::{Overflow, QueueDecl, Target, When};
-use crate::limits::{COMFORTS_MAX, PROMPTS_MAX};
+use crate::config::{Overflow, QueueDecl, Target, VoicemailDecl, When};
+use crate::limits::{COMFORTS_MAX, PROMPTS_MAX, VOICEMAIL_S, VOICEMAIL_SILENCE_S};
 
 /// What a telephone can send (RFC 4733 3.2).
 const KEYS: &str = "0123456789*#ABCD";
@@ -32,6 +32,7 @@ impl Check<'_> {
             self.sounds(&path, queue, prompts);
             self.keys(&path, queue);
             self.callback(&path, queue);
+            self.voicemail(&path, queue);
             if queue.overflow.len() > OVERFLOW_RULES_MAX {
                 self.fault(format!("{path}.overflow"), format!("at most {OVERFLOW_RULES_MAX} rules"));
             }
@@ -178,9 +179,6 @@ impl Check<'_> {
             if action.callback {
                 self.callback_key(&path);
             }
-            if action.voicemail {
-                self.fault(path.clone(), "`voicemail` is not built yet");
-            }
             if let Some(ivr) = &action.ivr {
                 self.script(&path, ivr);
             }
@@ -214,9 +212,18 @@ impl Check<'_> {
             }
             Target::Agent(name) => self.direct(&path, name),
             Target::Ivr { name, node: _ } => self.script(&path, name),
-            Target::Voicemail => self.fault(path, "`voicemail` is not built yet"),
             Target::Number(number) => self.outside(&path, number),
-            Target::Busy => {}
+            Target::Busy | Target::Voicemail => {}
+        }
+    }
+
+    fn voicemail(&mut self, path: &str, queue: &QueueDecl) {
+        let VoicemailDecl { max_s, silence_s } = queue.voicemail;
+        for (key, value, range) in [("max_s", max_s, VOICEMAIL_S), ("silence_s", silence_s, VOICEMAIL_SILENCE_S)] {
+            if !range.contains(&value) {
+                let text = format!("{value} is not from {} to {}", range.start(), range.end());
+                self.fault(format!("{path}.voicemail.{key}"), text);
+            }
         }
     }
 
