@@ -22,6 +22,8 @@ const DEALER_PERCENT: u64 = 25;
 /// Of 100 callers: those who give up soon, and those whom the records do not know.
 const IMPATIENT_PERCENT: u64 = 12;
 const STRANGER_PERCENT: u64 = 25;
+/// Of 100 dealers: those who press a key while they wait.
+const TIRED_PERCENT: u64 = 30;
 /// What is pressed in the menu, as often as it stands here.
 const DIGITS: [&str; 10] = ["1", "1", "2", "2", "2", "2", "3", "4", "0", "92"];
 
@@ -93,7 +95,9 @@ fn plan(sip: SocketAddr, voices: &[Sound; 3]) -> CallPlan {
     let (did, digits) = if kind < STRAIGHT_PERCENT {
         ("4001001001", None)
     } else if kind < STRAIGHT_PERCENT + DEALER_PERCENT {
-        ("4001001002", None)
+        // Some would rather be called back, or leave a message.
+        let key = (dice(100) < TIRED_PERCENT).then(|| if dice(2) == 0 { "1" } else { "2" });
+        ("4001001002", key.map(|key| (Duration::from_millis(8_000 + dice(8_000)), key.to_owned())))
     } else {
         let pause = Duration::from_millis(2_000 + dice(5_000));
         ("4001001000", Some((pause, DIGITS[dice(DIGITS.len() as u64) as usize].to_owned())))
@@ -150,7 +154,11 @@ mod tests {
             let plan = plan(sip, &voices);
             let digits = plan.script.digits.map(|(_, digits)| digits).unwrap_or_default();
             assert!(digits.bytes().all(|digit| b"012349".contains(&digit)), "{digits}");
-            assert_eq!(plan.to.contains("4001001000"), !digits.is_empty());
+            match &plan.to {
+                to if to.contains("4001001000") => assert!(!digits.is_empty()),
+                to if to.contains("4001001002") => assert!(["", "1", "2"].contains(&digits.as_str()), "{digits}"),
+                _ => assert!(digits.is_empty()),
+            }
         }
     }
 }

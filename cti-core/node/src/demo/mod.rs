@@ -20,6 +20,8 @@ use crate::config::{Setup, TenantFile};
 use crate::phone::Sound;
 use crate::serve::{Server, Signals};
 use crate::{clock, data};
+#[cfg(test)]
+use people::PARTNER;
 use people::{BROWSER, HUMAN, SignIns};
 
 /// Simulated callers at once, as `--callers` takes them.
@@ -74,6 +76,9 @@ fn tenant_package(data: &Path, uris: &BTreeMap<String, String>, sign_ins: &SignI
     let mut text = TENANT.to_owned();
     for (name, uri) in uris {
         text = text.replace(&format!("{{{name}}}"), uri);
+        if let Some((_, address)) = uri.split_once('@') {
+            text = text.replace(&format!("{{@{name}}}"), address);
+        }
     }
     let menu = shipped::script("main").context("the program has no menu `main`")?;
     data::write_private(&folder.join("main.toml"), menu.as_bytes())?;
@@ -144,11 +149,12 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let sign_ins = SignIns::load_or_make(dir.path()).expect("made");
         let uri = |name: &str| (name.to_owned(), format!("sip:{name}@127.0.0.1:6001"));
-        let uris: BTreeMap<String, String> = people::simulated().chain([HUMAN]).map(uri).collect();
+        let uris: BTreeMap<String, String> = people::simulated().chain([HUMAN, PARTNER]).map(uri).collect();
         tenant_package(dir.path(), &uris, &sign_ins).expect("a right tenant");
         let text = std::fs::read_to_string(dir.path().join("demo/tenant.toml")).expect("written");
-        assert_eq!(text.matches("[[agent]]").count(), uris.len() + 1, "and one who talks by the browser");
-        assert_eq!(text.matches("@127.0.0.1:6001").count(), uris.len(), "{text}");
+        assert_eq!(text.matches("[[agent]]").count(), uris.len(), "the partner is none, and one talks by the browser");
+        assert_eq!(text.matches("@127.0.0.1:6001").count(), uris.len() - 1, "{text}");
+        assert!(text.contains("hosts = [\"127.0.0.1:6001\"]"), "the partner is reached by a trunk");
     }
 
     #[test]

@@ -20,6 +20,8 @@ use crate::serve::Server;
 pub const HUMAN: &str = "1001";
 /// The agent who talks by the browser's own microphone: no phone is simulated.
 pub const BROWSER: &str = "1002";
+/// The partner's workshop: an outside number that callers are sent to. Whoever is called back answers here too.
+pub const PARTNER: &str = "partner";
 /// Simulated agents, by the number that they have in the tenant's file.
 const SIMULATED: [&str; 6] = ["1101", "1102", "1103", "1104", "1105", "1106"];
 
@@ -129,14 +131,15 @@ pub async fn add_office(server: &Server, sign_ins: &SignIns) -> anyhow::Result<(
     Ok(())
 }
 
-/// One line for each agent: the simulated answer after a moment, the person's when the desktop says so.
+/// One line for each agent, and the partner's: the simulated answer after a moment, the person's when the desktop says so.
 pub fn agent_phones(ip: IpAddr) -> anyhow::Result<AgentPhones> {
     let moment = Answer::After(Span::between(Duration::from_millis(800), Duration::from_millis(3_500)));
     let mut lines = vec![line(HUMAN, ip, Answer::Manual)?];
     for name in simulated() {
         lines.push(line(name, ip, moment.clone())?);
     }
-    let names: Vec<&str> = std::iter::once(HUMAN).chain(simulated()).collect();
+    lines.push(line(PARTNER, ip, moment)?);
+    let names: Vec<&str> = std::iter::once(HUMAN).chain(simulated()).chain([PARTNER]).collect();
     let phone = Phone::start(PhoneConfig { lines }, |_| {}).context("the agents' phones")?;
     if phone.addresses().len() != names.len() {
         bail!("the agents' phones are {} and not {}", phone.addresses().len(), names.len());

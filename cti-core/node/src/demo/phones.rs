@@ -50,6 +50,7 @@ pub async fn find_or_start(data: &Path, sip: SocketAddr, callers: usize) -> anyh
     let file = file_in(data);
     if let Some(reached) = read(&file)
         && (reached.sip, reached.callers) == (sip, callers)
+        && reached.uris.contains_key(people::PARTNER)
         && data::is_held(&folder)
     {
         tracing::info!("the demo's phones are still there");
