@@ -111,7 +111,7 @@ impl Timers {
         if self.next().is_none_or(|at| at > now) {
             return Vec::new();
         }
-        let acds = self.keys.iter().rev().map_while(|(timer, (at, _))| match timer {
+        let acds = self.keys.range(Timer::Acd(TenantId::from(""))..).map_while(|(timer, (at, _))| match timer {
             Timer::Acd(tenant) => Some((tenant, *at)),
             Timer::Call(..) | Timer::Agent(..) | Timer::Callback(..) | Timer::Probe(..) | Timer::Register(..) => None,
         });
@@ -211,5 +211,18 @@ mod tests {
         timers.set(Timer::Call(b, CallTimer::Ring), at(9));
         timers.cancel_call(a);
         assert_eq!((timers.next(), timers.len()), (Some(at(9)), (1, 1)));
+    }
+
+    #[test]
+    fn an_acd_that_is_due_is_found_whatever_else_is_waited_for() {
+        let (one, two): (TenantId, TenantId) = ("acme".into(), "beta".into());
+        let mut timers = Timers::default();
+        timers.set(Timer::Agent(one.clone(), "1001".into(), AgentTimer::Wrapup), at(5));
+        timers.set(Timer::Acd(one.clone()), at(10));
+        timers.set(Timer::Acd(two.clone()), at(20));
+        timers.set(Timer::Probe(one.clone(), "192.0.2.1".to_owned()), at(9));
+        timers.set(Timer::Register(two.clone(), "carrier".to_owned()), at(9));
+        let due = |ms| timers.due_acds(at(ms));
+        assert_eq!((due(9), due(10), due(20)), (vec![], vec![one.clone()], vec![one, two]));
     }
 }
