@@ -153,6 +153,7 @@ impl Phone {
             dtmf_payload_type: Some(101),
             direction: Direction::SendRecv,
             srtp: None,
+            webrtc: None,
         })
     }
 

@@ -24,7 +24,7 @@ enum Answers {
 }
 
 /// The agent's telephone.
-struct Phone(Child);
+pub struct Phone(pub Child);
 
 impl Phone {
     fn start(port: u16, by: Answers) -> Result<Self> {
@@ -44,7 +44,7 @@ impl Phone {
     }
 
     /// A caller who says a tone, and keeps what is heard until hung up on.
-    fn call(port: u16, to: u16, number: &str, heard: &Path) -> Result<Self> {
+    pub fn call(port: u16, to: u16, number: &str, heard: &Path) -> Result<Self> {
         let (listen, to) = (format!("127.0.0.1:{port}"), format!("sip:{number}@127.0.0.1:{to}"));
         let child = Command::new(program())
             .args(["phone", "--listen", &listen, "--call", &to, "--from", "13800138000", "--calls", "1"])
@@ -120,7 +120,7 @@ async fn an_agent_asks_a_colleague_and_leaves_the_caller_to_them() -> Result<()>
 }
 
 /// The agent's voice.
-const AGENT_HZ: u32 = 1_000;
+pub const AGENT_HZ: u32 = 1_000;
 /// The caller's.
 const CALLER_HZ: u32 = 440;
 
@@ -146,7 +146,7 @@ async fn an_agent_talks_by_the_browser_through_reload_tabs_and_a_crash() -> Resu
 }
 
 /// Two seconds of the agent's tone, as Chromium plays it again and again.
-fn microphone(path: &Path) -> Result<()> {
+pub fn microphone(path: &Path) -> Result<()> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 48_000,
@@ -162,7 +162,7 @@ fn microphone(path: &Path) -> Result<()> {
 }
 
 /// The stretches of at least 500 ms without the tone between its first and its last sound, in ms.
-fn without_tone(lane: &[i16], hz: f64) -> Vec<usize> {
+pub fn without_tone(lane: &[i16], hz: f64) -> Vec<usize> {
     const WINDOW: usize = 800;
     let has: Vec<bool> = lane.chunks_exact(WINDOW).map(|window| share(window, hz) > 0.5).collect();
     let (Some(first), Some(last)) = (has.iter().position(|has| *has), has.iter().rposition(|has| *has)) else {
@@ -170,6 +170,52 @@ fn without_tone(lane: &[i16], hz: f64) -> Vec<usize> {
     };
     let runs = has[first..=last].chunk_by(|a, b| a == b).filter(|run| !run[0]);
     runs.map(|run| run.len() * 100).filter(|ms| *ms >= 500).collect()
+}
+
+/// The web application's folder, which is built.
+pub fn web() -> Result<PathBuf> {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent-gateway/web");
+    ensure!(
+        web.join("dist/index.html").exists() && web.join("node_modules/playwright-core").exists(),
+        "the web application is not built: run `npm ci && npm run build` in agent-gateway/web, then build again (make test does)"
+    );
+    Ok(web)
+}
+
+/// Walks a script, and has done what its lines ask for. `ZONGJI_SHOTS=DIR` has it take pictures.
+pub fn walk(
+    web: &Path,
+    script: &str,
+    env: &[(&str, String)],
+    mut asked: impl FnMut(&str) -> Option<Result<()>>,
+) -> Result<()> {
+    let mut command = Command::new("node");
+    command.arg(format!("e2e/{script}")).current_dir(web).envs(env.iter().map(|(name, value)| (name, value)));
+    if let Some(shots) = std::env::var_os("ZONGJI_SHOTS") {
+        command.arg("screenshots").arg(shots);
+    }
+    let mut node = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("node is not to be had")?;
+    let (mut answers, lines) = (node.stdin.take().context("stdin")?, node.stdout.take().context("stdout")?);
+    let mut text = String::new();
+    for line in BufReader::new(lines).lines() {
+        let line = line?;
+        match asked(&line) {
+            None => {
+                println!("{line}");
+                text += &line;
+                text.push('\n');
+            }
+            Some(Ok(())) => writeln!(answers, "done")?,
+            Some(Err(error)) => {
+                let _ = node.kill();
+                let _ = node.wait();
+                bail!("{line}: {error}\n{text}");
+            }
+        }
+    }
+    let status = node.wait()?;
+    ensure!(status.success(), "{text}");
+    Ok(())
 }
 
 /// A server, the agent 1001 with a telephone or a browser, a colleague whose telephone answers by itself, and callers.
@@ -185,11 +231,7 @@ struct Bench {
 
 impl Bench {
     async fn start(block: u16, by: Answers) -> Result<Self> {
-        let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../agent-gateway/web");
-        ensure!(
-            web.join("dist/index.html").exists() && web.join("node_modules/playwright-core").exists(),
-            "the web application is not built: run `npm ci && npm run build` in agent-gateway/web, then build again (make test does)"
-        );
+        let web = web()?;
         let ports = Ports::block(block);
         let always_ready = matches!(by, Answers::Itself);
         let phone = match by {
@@ -258,46 +300,17 @@ impl Bench {
         Ok(())
     }
 
-    /// Walks a script as `user`, and does to the server what it asks for. `ZONGJI_SHOTS=DIR` has it take pictures.
+    /// Walks a script as `user`, and does to the server what it asks for.
     fn walk(&mut self, script: &str, user: &str) -> Result<()> {
-        let mut command = Command::new("node");
-        command.arg(format!("e2e/{script}")).current_dir(&self.web);
-        if let Some(shots) = std::env::var_os("ZONGJI_SHOTS") {
-            command.arg("screenshots").arg(shots);
-        }
-        if let Some(capture) = &self.capture {
-            command.env("ZONGJI_CAPTURE", capture);
-        }
-        let mut node = command
-            .env("ZONGJI_URL", self.server.url(""))
-            .env("ZONGJI_TENANT", "acme")
-            .env("ZONGJI_USER", user)
-            .env("ZONGJI_PASSWORD", PASSWORD)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("node is not to be had")?;
-        let (mut answers, lines) = (node.stdin.take().context("stdin")?, node.stdout.take().context("stdout")?);
-        let mut text = String::new();
-        for line in BufReader::new(lines).lines() {
-            let line = line?;
-            match self.asked(&line) {
-                None => {
-                    println!("{line}");
-                    text += &line;
-                    text.push('\n');
-                }
-                Some(Ok(())) => writeln!(answers, "done")?,
-                Some(Err(error)) => {
-                    let _ = node.kill();
-                    let _ = node.wait();
-                    bail!("{line}: {error}\n{text}");
-                }
-            }
-        }
-        let status = node.wait()?;
-        ensure!(status.success(), "{text}\n{}", self.server.log());
-        Ok(())
+        let mut env = vec![
+            ("ZONGJI_URL", self.server.url("")),
+            ("ZONGJI_TENANT", "acme".to_owned()),
+            ("ZONGJI_USER", user.to_owned()),
+            ("ZONGJI_PASSWORD", PASSWORD.to_owned()),
+        ];
+        env.extend(self.capture.as_ref().map(|capture| ("ZONGJI_CAPTURE", capture.display().to_string())));
+        let web = self.web.clone();
+        walk(&web, script, &env, |line| self.asked(line)).with_context(|| self.server.log())
     }
 
     /// What the script asks for, where the line is no check of its.

@@ -25,4 +25,5 @@ mod trunk;
 mod upgrade;
 mod voicemail;
 mod waiting;
+mod web_phone;
 mod websocket;

@@ -106,14 +106,28 @@ impl Phone {
         bail!("what was waited for did not come")
     }
 
+    /// Waits for a call; whether it offers what a page has.
+    async fn invited(&mut self) -> Result<(SessionId, bool)> {
+        self.until(|event| match event {
+            Event::Invite { session, invite } => {
+                Some((*session, invite.offer.as_deref().is_some_and(cti_media::sdp::is_browsers)))
+            }
+            _ => None,
+        })
+        .await
+    }
+
     /// Waits for a call and answers it.
     async fn answer(&mut self) -> Result<SessionId> {
-        let session = self
-            .until(|event| match event {
-                Event::Invite { session, .. } => Some(*session),
-                _ => None,
-            })
-            .await?;
+        let mut session = self.invited().await?;
+        if session.1 {
+            // This is no page: what a page would be offered first is refused.
+            let now = self.now();
+            self.end.reject(now, session.0, 488);
+            session = self.invited().await?;
+        }
+        let (session, is_pages) = session;
+        ensure!(!is_pages, "a page's sound is offered again");
         let sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\n",
             self.rtp.local_addr()?.port()

@@ -186,6 +186,7 @@ impl Floor {
             }
             MediaEvent::Digit { .. }
             | MediaEvent::Silent { .. }
+            | MediaEvent::Gone { .. }
             | MediaEvent::Quiet { .. }
             | MediaEvent::RecordingResumed { .. } => {}
         }

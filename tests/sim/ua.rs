@@ -186,6 +186,7 @@ impl Ua {
             version: 1,
             srtp: None,
             wideband: false,
+            webrtc: None,
         }
     }
 }

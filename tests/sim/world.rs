@@ -175,6 +175,7 @@ impl World {
             media_loopback: false,
             rtp_ports: 20_000..=20_399,
             legs_max: 200,
+            browsers: None,
         };
         let mut engine_seed = [0; 32];
         rng.fill(&mut engine_seed);

@@ -24,8 +24,14 @@ fn engine() -> Engine {
         transactions_max: 100,
         registrations_max: 100,
     };
-    let config =
-        EngineConfig { sip, media_ip: address.ip(), media_loopback: false, rtp_ports: 20_000..=20_100, legs_max: 100 };
+    let config = EngineConfig {
+        sip,
+        media_ip: address.ip(),
+        media_loopback: false,
+        rtp_ports: 20_000..=20_100,
+        legs_max: 100,
+        browsers: None,
+    };
     let mut engine = Engine::new(config, [7; 32]);
     let mut doc = doc("acme");
     doc.ivr.clear();

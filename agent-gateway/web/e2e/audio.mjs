@@ -1,55 +1,11 @@
 // An agent who talks by the browser: answers, hears and is heard; reloads, changes the microphone, moves to another tab, and
 // goes on after the server was killed. What the caller hears is measured by whoever runs this; what the page hears, here.
 import { SHOTS, URL_, axe, check, context, enter, goReady, language, page, seen, shot, sleep, walk } from './chromium.mjs';
+import { bench, hearsTone } from './ear.mjs';
 
 /** The caller's tone. */
 const HZ = 440;
-/** Of what is heard, so much is the tone. */
-const LEAST_SHARE = 0.6;
-
-// A pure tone is just what noise suppression takes away.
-await context.addInitScript(() => {
-  const open = MediaDevices.prototype.getUserMedia;
-  MediaDevices.prototype.getUserMedia = function (wishes) {
-    return open.call(this, { audio: { ...wishes.audio, echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
-  };
-});
-
-/** How long until the caller's tone is heard in this page; null where it is not within `ms`. */
-async function hears(tab, ms) {
-  const began = Date.now();
-  const heard = await tab.evaluate(async ([hz, least, ms]) => {
-    const until = performance.now() + ms;
-    while (performance.now() < until) {
-      const stream = document.querySelector('audio[data-audio="call"]')?.srcObject;
-      if (!stream) {
-        await new Promise((done) => setTimeout(done, 20));
-        continue;
-      }
-      if (globalThis.earOf !== stream) {
-        globalThis.ear?.close();
-        globalThis.ear = new AudioContext({ sampleRate: 48_000 });
-        globalThis.earOf = stream;
-        globalThis.analyser = globalThis.ear.createAnalyser();
-        globalThis.analyser.fftSize = 4096;
-        globalThis.ear.createMediaStreamSource(stream).connect(globalThis.analyser);
-        await globalThis.ear.resume();
-      }
-      const samples = new Float32Array(4096);
-      globalThis.analyser.getFloatTimeDomainData(samples);
-      let [re, im, all] = [0, 0, 0];
-      samples.forEach((x, n) => {
-        re += x * Math.cos((2 * Math.PI * hz * n) / 48_000);
-        im += x * Math.sin((2 * Math.PI * hz * n) / 48_000);
-        all += x * x;
-      });
-      if (all > 0.01 && (2 * (re * re + im * im)) / samples.length / all > least) return true;
-      await new Promise((done) => setTimeout(done, 20));
-    }
-    return false;
-  }, [HZ, LEAST_SHARE, ms]).catch(() => false);
-  return heard ? Date.now() - began : null;
-}
+const hears = (tab, ms) => hearsTone(tab, HZ, ms);
 const connected = (tab) => tab.waitForSelector('.audio button[data-tone="ready"]', { timeout: 15_000 }).then(() => true, () => false);
 /** A tab that may not use the microphone takes control, and says what to do; the first tab is loaded anew after it. */
 async function refused() {
@@ -65,11 +21,6 @@ async function refused() {
   await page.reload();
   check(await connected(page), 'the first tab, loaded anew, has its audio again');
 }
-const bench = (what) =>
-  new Promise((done) => {
-    process.stdin.once('data', done);
-    console.log(what);
-  });
 
 await walk('audio', async () => {
   await page.goto(URL_);

@@ -5,6 +5,7 @@ use cti_base::{AgentName, CallId, LegId, RecordingId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::srtp::SrtpKeys;
+use crate::webrtc::WebRtc;
 
 /// What a leg's voice is coded in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -124,6 +125,9 @@ pub struct LegMedia {
     /// Where the stream is SRTP. Boxed, since most are not.
     #[serde(default)]
     pub srtp: Option<Box<SrtpKeys>>,
+    /// How a browser that signals by SIP is reached; its `remote_rtp` is [`LegMedia::BROWSER`].
+    #[serde(default)]
+    pub webrtc: Option<Box<WebRtc>>,
 }
 
 impl LegMedia {
@@ -141,6 +145,7 @@ impl LegMedia {
             dtmf_payload_type: None,
             direction: Direction::SendRecv,
             srtp: None,
+            webrtc: None,
         }
     }
 }
@@ -176,6 +181,16 @@ pub enum Side {
     Agent,
 }
 
+/// Which browser is at a leg's end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Browser {
+    /// The agent's desk, whenever it is connected.
+    Desk { tenant: TenantId, agent: AgentName },
+    /// A phone that signals by SIP: `Connect` says how it is reached.
+    Phone,
+}
+
 /// Whom one leg hears.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hears {
@@ -192,12 +207,11 @@ pub enum MediaCommand {
         call: CallId,
         rtp_port: u16,
     },
-    /// A leg without ports: the agent's browser, whenever it is connected, is its peer.
+    /// A leg without ports: a browser is its peer.
     OpenBrowser {
         leg: LegId,
         call: CallId,
-        tenant: TenantId,
-        agent: AgentName,
+        browser: Browser,
     },
     /// What offer/answer settled, at first or anew.
     Connect {
@@ -366,6 +380,10 @@ pub enum MediaEvent {
     },
     /// Nothing came from the peer for `rtp_timeout` while it should be sending.
     Silent {
+        leg: LegId,
+    },
+    /// The page at the end of a phone's leg is gone for good.
+    Gone {
         leg: LegId,
     },
     /// A leg that was to be watched has been without a voice for so long.

@@ -18,8 +18,9 @@ pub mod sdp;
 pub mod srtp;
 pub mod tone;
 pub mod voice;
+pub mod webrtc;
 
 pub use command::{
-    Audio, Codec, Direction, Gap, Hears, Law, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef,
+    Audio, Browser, Codec, Direction, Gap, Hears, Law, LegMedia, LegStats, MediaCommand, MediaEvent, PlayId, PromptRef,
     Recorded, Side,
 };

@@ -11,7 +11,10 @@ use sdp_types::{Attribute, Connection, Media, MediaType, Origin, Session, Time, 
 use serde::{Deserialize, Serialize};
 
 use crate::srtp::{MASTER_LEN, Master, SrtpKeys, Suite};
+use crate::webrtc::Half;
 use crate::{Codec, Direction, LegMedia};
+
+mod webrtc;
 
 /// The payload type of telephone-event in our offers (dynamic, RFC 3551 6).
 pub const DTMF_PAYLOAD_TYPE: u8 = 101;
@@ -33,6 +36,18 @@ pub struct Local {
     /// G.711: what is mixed, recorded and played here is narrow, and the other side of a call is mostly G.711.
     #[serde(default)]
     pub wideband: bool,
+    /// Our half of a browser's connection, where the peer is one ([`is_browsers`]).
+    #[serde(default)]
+    pub webrtc: Option<Box<Half>>,
+}
+
+impl Local {
+    /// Keeps what settled once holds for every description after it.
+    pub fn settled(&mut self, media: &LegMedia) {
+        if let Some(settled) = &media.webrtc {
+            self.webrtc = Some(Box::new(settled.ours.clone()));
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,26 +56,35 @@ pub enum SdpError {
     #[error("the session description can not be read: {0}")]
     Malformed(String),
     /// 488: no audio stream, or none over RTP/AVP.
-    #[error("no audio stream over RTP/AVP or RTP/SAVP")]
+    #[error("no audio stream over RTP/AVP, RTP/SAVP or UDP/TLS/RTP/SAVPF")]
     NoAudio,
     /// 488.
     #[error("no common codec")]
     NoCommonCodec,
-    /// 488: an audio stream over RTP/SAVP without an `a=crypto` that we speak, or for which we have no key.
+    /// 488: an audio stream over RTP/SAVP without an `a=crypto` that we speak, one by DTLS without its fingerprint or ICE, or
+    /// one for which we have no key.
     #[error("no common way of SRTP's keys")]
     NoCommonCrypto,
 }
 
 /// An offer of `preferred` first, then G.711, and telephone-event. A codec that the other side of the call does not have is not
-/// offered: a peer with an order of its own would take it, and each packet would have to be transcoded.
+/// offered: a peer with an order of its own would take it, and each packet would have to be transcoded. To a browser, where
+/// `local` has a half of its connection, it is of G.711 alone.
 pub fn offer(local: &Local, preferred: Codec, direction: Direction) -> Bytes {
+    let is_narrow = matches!(preferred, Codec::Pcma | Codec::Pcmu);
+    let preferred = if is_narrow || local.webrtc.is_none() { preferred } else { Codec::Pcma };
     let mut codecs = vec![preferred, Codec::Pcma, Codec::Pcmu];
     codecs.dedup();
     if preferred == Codec::Pcmu {
         codecs.truncate(2);
     }
     let codecs: Vec<_> = codecs.into_iter().map(|codec| (codec, codec.payload_type())).collect();
-    describe(local, vec![audio(local.rtp.port(), "RTP/AVP", &codecs, Some(DTMF_PAYLOAD_TYPE), direction)])
+    let profile = if local.webrtc.is_some() { webrtc::PROFILES[0] } else { "RTP/AVP" };
+    let mut line = audio(local.rtp.port(), profile, &codecs, Some(DTMF_PAYLOAD_TYPE), direction);
+    if let Some(ours) = &local.webrtc {
+        webrtc::offer(&mut line, ours);
+    }
+    describe(local, local.webrtc.as_ref().map(|ours| ours.mid.as_str()), vec![line])
 }
 
 /// Answers `offer`: the first codec of the offer that we speak (see [`Local::wideband`]), its telephone-event if given, the
@@ -72,6 +96,10 @@ pub fn answer(offer: &[u8], local: &Local, direction: Direction) -> Result<(Byte
     let chosen = choose(&session)?;
     let line = &session.medias[chosen];
     let mut media = leg_media(&session, line, direction, local.wideband)?;
+    if webrtc::is_browsers(line) {
+        let ours = local.webrtc.as_ref().ok_or(SdpError::NoCommonCrypto)?;
+        media.webrtc = Some(webrtc::settle(&session, line, &media, ours, true)?);
+    }
     let crypto = if is_secure(line) {
         let offered = crypto(line).ok_or(SdpError::NoCommonCrypto)?;
         let ours = local.srtp.clone().ok_or(SdpError::NoCommonCrypto)?;
@@ -89,26 +117,45 @@ pub fn answer(offer: &[u8], local: &Local, direction: Direction) -> Result<(Byte
             if let Some(crypto) = &crypto {
                 answer.add_attribute_with_value("crypto", crypto);
             }
+            if let Some(settled) = &media.webrtc {
+                webrtc::answer(&mut answer, settled);
+            }
             return answer;
         }
         // RFC 3264 6: as many lines as the offer, in its order; port 0 refuses one.
         let mut refused = Media::new(MediaType::Audio, 0, TransportProto::RtpAvp, line.fmt.as_str());
         refused.media.clone_from(&line.media);
         refused.proto.clone_from(&line.proto);
+        if let Some(mid) = line.get_first_attribute_value("mid").flatten() {
+            refused.add_attribute_with_value("mid", mid);
+        }
         refused
     });
-    Ok((describe(local, lines.collect()), media))
+    let lines = lines.collect();
+    Ok((describe(local, media.webrtc.as_ref().map(|settled| settled.ours.mid.as_str()), lines), media))
 }
 
-/// Reads the peer's answer to our offer. A peer that refuses our stream with port 0 leaves `NoAudio`.
+/// Reads the peer's answer to an offer of plain RTP. A peer that refuses our stream with port 0 leaves `NoAudio`.
 pub fn read_answer(answer: &[u8]) -> Result<LegMedia, SdpError> {
+    read_answer_to(answer, None)
+}
+
+/// Reads the answer to an offer of `local`, which may be a browser's.
+pub fn read_answer_of(answer: &[u8], local: &Local) -> Result<LegMedia, SdpError> {
+    read_answer_to(answer, local.webrtc.as_deref())
+}
+
+fn read_answer_to(answer: &[u8], ours: Option<&Half>) -> Result<LegMedia, SdpError> {
     let session = read(answer)?;
     let line = &session.medias[choose(&session)?];
-    // Our offers are of plain RTP.
-    if line.port == 0 || is_secure(line) {
+    if line.port == 0 || is_secure(line) || webrtc::is_browsers(line) != ours.is_some() {
         return Err(SdpError::NoAudio);
     }
-    leg_media(&session, line, Direction::SendRecv, true)
+    let mut media = leg_media(&session, line, Direction::SendRecv, true)?;
+    if let Some(ours) = ours {
+        media.webrtc = Some(webrtc::settle(&session, line, &media, ours, false)?);
+    }
+    Ok(media)
 }
 
 /// Whether two descriptions differ in more than their `o=` line: only then does its version rise (RFC 3264 8).
@@ -129,17 +176,23 @@ fn read(text: &[u8]) -> Result<Session, SdpError> {
     Ok(session)
 }
 
-/// The audio line we take: the first that is on and, where it is SRTP's, has a key we can take; else the first that is on;
+/// The audio line we take: the first that is on and, where it is SRTP's, says what we need for it; else the first that is on;
 /// else the first.
 fn choose(session: &Session) -> Result<usize, SdpError> {
     let fits = |line: &&Media| {
         line.media.eq_ignore_ascii_case("audio")
-            && ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"]
-                .iter()
-                .any(|proto| line.proto.eq_ignore_ascii_case(proto))
+            && (webrtc::is_browsers(line)
+                || ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"]
+                    .iter()
+                    .any(|proto| line.proto.eq_ignore_ascii_case(proto)))
     };
     let first = |wanted: &dyn Fn(&Media) -> bool| session.medias.iter().position(|line| fits(&line) && wanted(line));
-    first(&|line| line.port != 0 && (!is_secure(line) || crypto(line).is_some()))
+    let is_whole = |line: &Media| match (webrtc::is_browsers(line), is_secure(line)) {
+        (true, _) => webrtc::is_whole(session, line),
+        (false, true) => crypto(line).is_some(),
+        (false, false) => true,
+    };
+    first(&|line| line.port != 0 && is_whole(line))
         .or_else(|| first(&|line| line.port != 0))
         .or_else(|| first(&|_| true))
         .ok_or(SdpError::NoAudio)
@@ -148,6 +201,14 @@ fn choose(session: &Session) -> Result<usize, SdpError> {
 /// Whether the stream that we would take of this offer is SRTP's: its answer needs a key of ours.
 pub fn wants_srtp(offer: &[u8]) -> bool {
     read(offer).is_ok_and(|session| choose(&session).is_ok_and(|chosen| is_secure(&session.medias[chosen])))
+}
+
+/// Whether the stream that we would take of this offer is a browser's: its answer needs a half of ours, and no port.
+pub fn is_browsers(offer: &[u8]) -> bool {
+    // Nearly all are none, and are not read for this.
+    webrtc::may_be_browsers(offer)
+        && read(offer)
+            .is_ok_and(|session| choose(&session).is_ok_and(|chosen| webrtc::is_browsers(&session.medias[chosen])))
 }
 
 fn is_secure(line: &Media) -> bool {
@@ -199,6 +260,9 @@ fn leg_media(session: &Session, line: &Media, allowed: Direction, wideband: bool
     let mut remote_rtp = None;
     if line.port == 0 {
         direction = Direction::Inactive;
+    } else if webrtc::is_browsers(line) {
+        // Its address is what ICE finds.
+        remote_rtp = Some(LegMedia::BROWSER);
     } else {
         match address(session, line)? {
             // The hold of RFC 2543: the peer wants nothing, but may still send.
@@ -208,8 +272,9 @@ fn leg_media(session: &Session, line: &Media, allowed: Direction, wideband: bool
             Some(ip) => remote_rtp = Some(SocketAddr::new(ip, line.port)),
         }
     }
-    let remote_rtcp = remote_rtp.and_then(|rtp| rtcp(line, rtp));
-    Ok(LegMedia { remote_rtp, remote_rtcp, codec, payload_type, dtmf_payload_type, direction, srtp: None })
+    let remote_rtcp = remote_rtp.filter(|rtp| *rtp != LegMedia::BROWSER).and_then(|rtp| rtcp(line, rtp));
+    let (srtp, webrtc) = (None, None);
+    Ok(LegMedia { remote_rtp, remote_rtcp, codec, payload_type, dtmf_payload_type, direction, srtp, webrtc })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,10 +364,12 @@ fn rtcp(line: &Media, rtp: SocketAddr) -> Option<SocketAddr> {
     (Some(address) != usual && !ip.is_unspecified() && !ip.is_multicast()).then_some(address)
 }
 
-fn describe(local: &Local, medias: Vec<Media>) -> Bytes {
+/// `mid`: the media line that is a browser's.
+fn describe(local: &Local, mid: Option<&str>, medias: Vec<Media>) -> Bytes {
     let mut session = Session::new(Origin::with_ip_addr(local.session_id, local.version, local.rtp.ip()), "-");
     session.connection = Some(Connection::from_ip_addr(local.rtp.ip()));
     session.times.push(Time::new(0, 0));
+    session.attributes = mid.map(webrtc::session_attributes).unwrap_or_default();
     session.medias = medias;
     let mut text = Vec::with_capacity(512);
     // Writing to memory has no error.

@@ -41,8 +41,14 @@ fn mutated(rng: &mut Rng, mut bytes: Vec<u8>) -> Vec<u8> {
 #[test]
 fn descriptions_of_the_corpus_are_answered_or_refused() {
     with_mutations("sdp", |bytes| {
-        let local =
-            sdp::Local { rtp: ([192, 0, 2, 1], 20_000).into(), session_id: 1, version: 1, srtp: None, wideband: false };
+        let local = sdp::Local {
+            rtp: ([192, 0, 2, 1], 20_000).into(),
+            session_id: 1,
+            version: 1,
+            srtp: None,
+            wideband: false,
+            webrtc: None,
+        };
         if let Ok((answer, _)) = sdp::answer(bytes, &local, Direction::SendRecv) {
             sdp::read_answer(&answer).expect("our own answer reads");
         }

@@ -119,7 +119,7 @@ pub fn run(setup: Setup) -> anyhow::Result<()> {
 pub fn check(setup: &Setup) -> anyhow::Result<()> {
     let key = data::node_key(&setup.node_key())?;
     let listeners = wiring::configured_listeners(&setup.config);
-    let engine_config = wiring::engine_config(setup, &listeners, LEGS_OF_CHECK);
+    let engine_config = wiring::engine_config(setup, &listeners, LEGS_OF_CHECK, None);
     wiring::tls(setup)?;
     could_take_up(&setup.journal(), &key, engine_config).map_err(anyhow::Error::msg)?;
     println!("zongji {} could serve {}", env!("CARGO_PKG_VERSION"), setup.data.display());
@@ -145,12 +145,14 @@ impl Server {
         let guard = Guard::default();
         let (inbox, outlet) = inbox(metrics.clone(), guard.clone());
         let stop = CancellationToken::new();
+        let browsers = wiring::start_browsers(&setup, &inbox)?;
+        let edge = browsers.1.edge.clone();
         let (of_sound, sounds_inbox) = (setup.clone(), inbox.clone());
-        let sound = tokio::task::spawn_blocking(move || wiring::start_sound(&of_sound, &sounds_inbox));
+        let sound = tokio::task::spawn_blocking(move || wiring::start_sound(&of_sound, &sounds_inbox, browsers));
 
         let mut opened = journal::open(&setup.journal(), setup.config.journal.durability, &key)?;
         phases.done("read the journal");
-        let engine_config = wiring::engine_config(&setup, &sockets.listeners, legs_max);
+        let engine_config = wiring::engine_config(&setup, &sockets.listeners, legs_max, Some(edge));
         let (engine, report) = take_up(&mut opened, engine_config, wiring::seed(&key)?)?;
         let last = (report.last_at > Timestamp::default()).then_some(report.last_at);
         let begun = clock::begin(&setup.journal(), last);

@@ -370,6 +370,7 @@ impl Task {
             MediaEvent::Digit { .. }
             | MediaEvent::Played { .. }
             | MediaEvent::Silent { .. }
+            | MediaEvent::Gone { .. }
             | MediaEvent::Quiet { .. }
             | MediaEvent::Closed { .. }
             | MediaEvent::RecordingResumed { .. }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use agent_gateway::{Bans, BrowserAudio, Observers};
 use anyhow::Context;
 use cti_base::{Country, E164};
+use cti_media::MediaEvent;
+use cti_media::webrtc::Edge;
 use cti_sip::{DigestPolicy, EndpointConfig, Transport};
 use cti_switch::{EngineConfig, Input};
 use recordings::{Recorder, RecorderThread, StoreConfig};
@@ -128,7 +130,13 @@ pub fn configured_listeners(config: &NodeConfig) -> Vec<(Transport, SocketAddr)>
     udp.chain(stream_listeners(config).map(|(_, transport, listen)| (transport, listen))).collect()
 }
 
-pub fn engine_config(setup: &Setup, listeners: &[(Transport, SocketAddr)], legs_max: usize) -> EngineConfig {
+/// `browsers`: where they reach this process, which is known once it listens to them.
+pub fn engine_config(
+    setup: &Setup,
+    listeners: &[(Transport, SocketAddr)],
+    legs_max: usize,
+    browsers: Option<Edge>,
+) -> EngineConfig {
     let config = &setup.config;
     let listening: Vec<SocketAddr> = listeners.iter().map(|(_, address)| *address).collect();
     let own = if listening.is_empty() { outward_ip() } else { local_ip(&listening) };
@@ -154,6 +162,7 @@ pub fn engine_config(setup: &Setup, listeners: &[(Transport, SocketAddr)], legs_
             && config.media.advertised.or(config.sip.advertised).is_none(),
         rtp_ports: config.media.rtp_ports.0.clone(),
         legs_max,
+        browsers,
     }
 }
 
@@ -182,23 +191,27 @@ pub struct Sound {
 }
 
 /// Reads the prompts and starts the threads: tens of milliseconds.
-pub fn start_sound(setup: &Setup, inbox: &Inbox) -> anyhow::Result<Sound> {
+pub fn start_sound(
+    setup: &Setup,
+    inbox: &Inbox,
+    (browsers, browsers_thread): (Browsers, BrowsersThread),
+) -> anyhow::Result<Sound> {
     let (recorder, recorder_thread) = start_recorder(setup, inbox)?;
-    let (browsers, browsers_thread) = start_browsers(setup, inbox)?;
     let media = start_media(setup, recorder.clone(), inbox, browsers.clone())?;
     Ok(Sound { recorder, recorder_thread, media, browsers, browsers_thread })
 }
 
 /// All browsers' port. One that is taken is told and another found: telephones go on without browsers' firewalls in mind.
-fn start_browsers(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Browsers, BrowsersThread)> {
+pub fn start_browsers(setup: &Setup, inbox: &Inbox) -> anyhow::Result<(Browsers, BrowsersThread)> {
     let start = |port: u16| {
         let inbox = inbox.clone();
         Browsers::start(&browsers_addresses(setup, port), move |event| {
-            let (Who { tenant, agent }, up) = match event {
-                BrowserEvent::Up(who) => (who, true),
-                BrowserEvent::Down(who) => (who, false),
-            };
-            inbox.send_blocking(Input::Browser { tenant, agent, up });
+            let desk = |Who { tenant, agent }, up| Input::Browser { tenant, agent, up };
+            inbox.send_blocking(match event {
+                BrowserEvent::Up(who) => desk(who, true),
+                BrowserEvent::Down(who) => desk(who, false),
+                BrowserEvent::Gone(leg) => Input::Media(MediaEvent::Gone { leg }),
+            });
         })
     };
     let port = setup.config.media.browser_port;

@@ -157,6 +157,12 @@ impl Dialog {
         out
     }
 
+    /// Whether a request now would go by a way that is there: datagrams, or a stream that is open.
+    pub fn is_reached(&self, stack: &Stack) -> bool {
+        let flow = self.next_hop(stack);
+        flow.transport == Transport::Udp || stack.is_open(&flow)
+    }
+
     /// The peer's URI, as the digest of a request within the dialog has it.
     pub fn target(&self) -> &str {
         &self.target

@@ -323,6 +323,12 @@ impl Endpoint {
         self.registrar.contacts_of(&self.stack, tenant, user)
     }
 
+    /// Tenant and user of the phone at the other end, where it registered by this very websocket: nobody else can write on it.
+    pub fn owner_of(&self, flow: &Flow) -> Option<(&str, &str)> {
+        let (tenant, user) = self.registrar.owner_of(flow.connection?)?;
+        Some((tenant, user))
+    }
+
     /// A target from a SIP URI whose host is an address: transport and port by RFC 3263 4 without DNS. `None` too where
     /// nothing listens on that transport.
     pub fn target_of(&self, uri: &str) -> Option<Target> {
@@ -332,6 +338,11 @@ impl Endpoint {
             None => [Transport::Udp, Transport::Tcp].into_iter().find_map(|kind| self.stack.flow_to(kind, remote))?,
         };
         Some(Target { uri: uri.to_owned(), flow })
+    }
+
+    /// Whether the session's peer can be told something without a stream being opened to it.
+    pub fn is_reached(&self, session: SessionId) -> bool {
+        self.sessions.is_reached(&self.stack, session)
     }
 
     /// Sessions that are not over.

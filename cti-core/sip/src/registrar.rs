@@ -75,6 +75,11 @@ impl Registrar {
         }
     }
 
+    /// Tenant and user who registered by this websocket.
+    pub fn owner_of(&self, connection: ConnectionId) -> Option<&(String, String)> {
+        self.websockets.get(&connection)
+    }
+
     /// Makes anew what follows from the state.
     pub fn restored(&mut self) {
         for (tenant, user) in self.accounts.keys() {

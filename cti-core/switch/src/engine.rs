@@ -1,7 +1,7 @@
 //! The engine: what happened comes in, what to do goes out. The rules between calls, queues and agents are `impl Engine`
 //! blocks beside the aggregate that they begin at: `call/` and `acd/`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use cti_acd::Acd;
 use cti_base::{AgentName, CallId, LegId, OfferId, RecordingId, Rng, TenantId, Timestamp};
 use cti_media::ports::PortPool;
+use cti_media::webrtc::Edge;
 use cti_media::{Gap, MediaCommand, MediaEvent};
 use cti_sip::{Endpoint, EndpointConfig, Event, SessionId};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ pub struct EngineConfig {
     pub rtp_ports: RangeInclusive<u16>,
     /// A call keeps two legs for itself; a call beyond this gets 503.
     pub legs_max: usize,
+    /// Where browsers reach this process; `None` where they can not.
+    #[serde(default)]
+    pub browsers: Option<Edge>,
 }
 
 /// The switch of one shard. **One [`Engine::handle`] for what happened, then [`Engine::poll_effect`] until `None`, then
@@ -67,6 +71,8 @@ pub struct Engine {
     /// Legs whose ports are in use, of live calls and of legs that are being closed.
     pub(crate) legs: BTreeMap<LegId, OpenLeg>,
     pub(crate) ports: PortPool,
+    /// Calls with pages that an earlier process was connected with.
+    pub(crate) estranged: BTreeSet<CallId>,
     /// Recordings that are not sealed yet.
     pub(crate) recordings: BTreeMap<RecordingId, OpenRecording>,
     pub(crate) timers: Timers,
@@ -186,6 +192,7 @@ impl Engine {
             offers: BTreeMap::new(),
             legs: BTreeMap::new(),
             ports: PortPool::new(config.rtp_ports.clone()),
+            estranged: BTreeSet::new(),
             config,
             next_config: None,
             recordings: BTreeMap::new(),
@@ -321,14 +328,17 @@ impl Engine {
             Event::Answered { session, sdp } => self.phone_answered(now, session, sdp.as_deref()),
             Event::Failed { session, code, reason: _ } => self.phone_failed(now, session, code),
             Event::Reoffer { session, sdp } => self.reoffered(now, session, sdp.as_deref()),
-            // Hold is made at the server: this switch offers nothing anew.
-            Event::Reanswered { session: _, result: _ } => {}
+            // Hold is made at the server: only pages are offered anything anew.
+            Event::Reanswered { session, result } => self.reanswered(now, session, result.ok().flatten().as_deref()),
             Event::InfoDigit { session, digit } => self.info_digit(now, session, digit),
             // Asked of phones; this is none.
             Event::Notify { session: _, event: _ } => {}
             Event::Refer { session, refer } => self.referred(now, session, &refer),
             Event::Ended { session, cause } => self.session_ended(now, session, &cause),
-            Event::Registered { tenant, user, contacts } => self.registered(now, &tenant, &user, contacts),
+            Event::Registered { tenant, user, contacts } => {
+                self.registered(now, &tenant, &user, contacts);
+                self.ask_estranged(now);
+            }
             Event::RegisterResult { registration, result } => self.trunk_registered(now, registration, result),
             Event::Probed { probe, alive } => self.host_answered(now, probe, alive),
             Event::Unauthorized { user, source } => self.measures.push(Measure::Unauthorized { user, source }),
@@ -342,6 +352,7 @@ impl Engine {
             MediaEvent::Digit { leg, digit } => self.leg_digit(now, leg, digit),
             MediaEvent::Played { leg, play } => self.leg_played(now, leg, play),
             MediaEvent::Silent { leg } => self.leg_silent(now, leg),
+            MediaEvent::Gone { leg } => self.page_gone(now, leg),
             MediaEvent::Quiet { leg } => self.leg_quiet(now, leg),
             MediaEvent::Closed { leg, stats } => self.leg_closed(now, leg, Some(stats)),
             MediaEvent::RecordingResumed { recording, gap } => self.recording_resumed(recording, gap),

@@ -62,6 +62,7 @@ impl Engine {
             MediaEvent::OpenFailed { leg, reason: _ } | MediaEvent::Closed { leg, stats: _ } => {
                 !self.legs.contains_key(leg)
             }
+            MediaEvent::Gone { leg } => self.party_of(*leg).is_none(),
             MediaEvent::Digit { leg, digit } => {
                 let call = self.party_of(*leg).filter(|(_, party)| *party == Party::Customer);
                 let call = call.and_then(|(id, _)| self.calls.get(&id));

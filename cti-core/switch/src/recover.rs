@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, LegId, RecordingId, TenantId, Timestamp};
-use cti_media::MediaCommand;
+use cti_media::{Browser, MediaCommand};
 
 use crate::acd::agent::{Desk, Reach};
 use crate::call::{Guest, Leg, Records, Stage};
@@ -34,6 +34,7 @@ impl Engine {
             self.end_all(now);
         } else {
             self.open_legs();
+            self.note_estranged();
             let calls: Vec<CallId> = self.calls.keys().copied().collect();
             for id in calls {
                 self.take_up(now, id, down);
@@ -130,15 +131,19 @@ impl Engine {
         }
     }
 
-    /// A leg that an agent's browser is at the end of.
+    /// A leg that a browser is at the end of.
     fn browsers_leg(&self, id: CallId, leg: LegId) -> Option<MediaCommand> {
         let call = self.calls.get(&id)?;
         let is_it = |known: &Leg| known.id == leg;
+        if call.legs_on().any(|known| is_it(known) && known.is_web_phone()) {
+            return Some(MediaCommand::OpenBrowser { leg, call: id, browser: Browser::Phone });
+        }
         let talks = call.talking().filter(|talking| is_it(&talking.leg)).and_then(|talking| talking.agent.as_ref());
         let rings = || call.all_offers().find(|offer| offer.leg.as_ref().is_some_and(is_it)).map(|offer| &offer.agent);
         let joined = || call.guests().iter().find(|guest| guest.on().is_some_and(is_it)).and_then(Guest::agent);
         let agent = talks.or_else(rings).or_else(joined)?.clone();
-        Some(MediaCommand::OpenBrowser { leg, call: id, tenant: call.tenant.clone(), agent })
+        let browser = Browser::Desk { tenant: call.tenant.clone(), agent };
+        Some(MediaCommand::OpenBrowser { leg, call: id, browser })
     }
 
     /// The call's media as its state says, and what it was waiting for.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use cti_base::{TenantId, did_key};
 use cti_sip::{Flow, Transport};
 
-use crate::config::{NumberDecl, Phone, Tenant};
+use crate::config::{AnswerWhen, NumberDecl, Phone, Route, Tenant};
 
 /// A trunk's address as declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +43,21 @@ impl Tenant {
             Phone::Sip { .. } | Phone::Webrtc {} => None,
         });
         trunks.chain(phones).map(|ip| ip.to_canonical()).collect()
+    }
+}
+
+impl Tenant {
+    /// What a phone of the tenant's own means by what it dialled: an agent, a queue, or one of the tenant's numbers.
+    pub(crate) fn dialled_within(&self, dialled: &str) -> Option<NumberDecl> {
+        let route = if self.doc.agent.iter().any(|agent| agent.name.as_str() == dialled) {
+            Route::Agent(dialled.into())
+        } else if self.doc.queue.iter().any(|queue| queue.name.as_str() == dialled) {
+            Route::Queue(dialled.into())
+        } else {
+            let key = did_key(dialled, self.country);
+            return self.doc.number.iter().find(|number| did_key(&number.did, self.country) == key).cloned();
+        };
+        Some(NumberDecl { did: dialled.to_owned(), trunk: String::new(), route, answer: AnswerWhen::Entry })
     }
 }
 
@@ -146,6 +161,10 @@ mod tests {
         check(Transport::Tcp, "192.0.2.1:41234", "4001001001", Some("port"));
         check(Transport::Udp, "[::ffff:192.0.2.1]:5070", "04001001001", Some("port"));
         check(Transport::Udp, "192.0.2.2:5070", "4001001000", None);
+        let within = |dialled| tenant.dialled_within(dialled).map(|number| number.route);
+        assert_eq!(within("+864001001001"), Some(Route::Queue("repair".into())));
+        assert_eq!(within("repair"), Some(Route::Queue("repair".into())));
+        assert_eq!(within("13800138000"), None, "nobody outside");
         assert_eq!(tenant.named_addresses(), BTreeSet::from(["192.0.2.1".parse().expect("an address")]));
     }
 

@@ -5,7 +5,7 @@
 //! in once however many they are; records with the call they are of. What follows from the rest (whose session it is, the
 //! ACD's indices) is made again. **Private numbers and digests are in it.**
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use cti_acd::Acd;
@@ -53,6 +53,7 @@ struct StateRef<'a> {
     callbacks: &'a Callbacks,
     legs: &'a BTreeMap<LegId, OpenLeg>,
     ports: &'a PortPool,
+    estranged: &'a BTreeSet<CallId>,
     recordings: &'a BTreeMap<RecordingId, OpenRecording>,
     timers: &'a Timers,
     draining: bool,
@@ -94,6 +95,8 @@ struct State {
     callbacks: Callbacks,
     legs: BTreeMap<LegId, OpenLeg>,
     ports: PortPool,
+    #[serde(default)]
+    estranged: BTreeSet<CallId>,
     recordings: BTreeMap<RecordingId, OpenRecording>,
     timers: Timers,
     draining: bool,
@@ -141,6 +144,7 @@ impl Engine {
             callbacks: &self.callbacks,
             legs: &self.legs,
             ports: &self.ports,
+            estranged: &self.estranged,
             recordings: &self.recordings,
             timers: &self.timers,
             draining: self.draining,
@@ -181,6 +185,7 @@ impl Engine {
             callbacks: state.callbacks,
             legs: state.legs,
             ports: state.ports,
+            estranged: state.estranged,
             recordings: state.recordings,
             timers: state.timers,
             draining: state.draining,

@@ -26,6 +26,7 @@ fn media(codec: Codec) -> LegMedia {
         dtmf_payload_type: Some(100),
         direction: Direction::SendRecv,
         srtp: None,
+        webrtc: None,
     }
 }
 

@@ -9,6 +9,7 @@ fn local() -> Local {
         version: 3,
         srtp: None,
         wideband: false,
+        webrtc: None,
     }
 }
 
@@ -155,7 +156,7 @@ fn what_can_not_be_taken_is_told_apart() {
         assert!(error.to_string().contains(expect), "{text}: {error}");
     };
     check(&sdp(C, "m=audio 5000 RTP/SAVP 0"), "no common way of SRTP's keys");
-    check(&sdp(C, "m=audio 5000 UDP/TLS/RTP/SAVPF 0"), "no audio stream over RTP/AVP");
+    check(&sdp(C, "m=audio 5000 UDP/TLS/RTP/SAVPF 0"), "no common way");
     check(&sdp(C, "m=video 5000 RTP/AVP 96"), "no audio stream");
     check(&sdp(C, ""), "no audio stream");
     check(&sdp(C, "m=audio 5000 RTP/AVP 18"), "no common codec");

@@ -8,12 +8,15 @@ use std::time::{Duration, Instant};
 use cti_base::Timestamp;
 use cti_media::leg::{Content, Leg};
 use cti_media::rtp::{self, HEADER_LEN, Header};
+use cti_media::webrtc::{self, WebRtc};
 use cti_media::{Codec, LegMedia};
 use str0m::change::SdpOffer;
-use str0m::media::Mid;
+use str0m::config::DtlsCert;
+use str0m::format::{Codec as Format, FormatParams};
+use str0m::media::{Frequency, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpPacket, RtpWrite};
-use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc, RtcConfig, RtcError};
+use str0m::rtp::{Extension, RtpPacket, RtpWrite};
+use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
 use super::socket::Listening;
 
@@ -38,6 +41,25 @@ pub struct Device {
     out: Leg,
     /// The extended sequence number of the last packet that left.
     sequence: u64,
+    /// Of telephone-event, where it is spoken.
+    digits: Option<u8>,
+}
+
+/// What all connections of this process are made with.
+pub struct Identity {
+    certificate: DtlsCert,
+    pub fingerprint: webrtc::Fingerprint,
+}
+
+impl Identity {
+    pub fn new() -> Result<Self, String> {
+        let made = str0m::crypto::from_feature_flags().dtls_provider.generate_certificate();
+        let certificate = made.ok_or("no certificate could be made")?;
+        let mut rtc = RtcConfig::new().set_dtls_cert(certificate.clone()).build(Instant::now());
+        let ours = rtc.direct_api().local_dtls_fingerprint().clone();
+        let fingerprint = webrtc::Fingerprint { hash: ours.hash_func, digest: ours.bytes };
+        Ok(Self { certificate, fingerprint })
+    }
 }
 
 impl Device {
@@ -62,12 +84,79 @@ impl Device {
         }
         let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
         let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
-        // The first packet's number is below 2^16, where its receiver begins to count (RFC 3711 3.3.1), and far from the wrap.
-        let sequence = numbers as u16 & 0x3fff;
+        let sequence = first_number(numbers);
         let mut out = Leg::new(ssrc, sequence, numbers);
         out.connect(LegMedia::browser(Codec::Pcma));
-        let device = Self { rtc, ufrag, due: now, mid: None, out, sequence: u64::from(sequence) };
+        let device = Self { rtc, ufrag, due: now, mid: None, out, sequence: u64::from(sequence), digits: None };
         Ok((device, answer.to_sdp_string()))
+    }
+
+    /// This side of a connection that offer and answer settled. An error is for a person.
+    pub fn join(
+        now: Instant,
+        media: &LegMedia,
+        identity: &Identity,
+        told: &[SocketAddr],
+        numbers: u32,
+    ) -> Result<Self, String> {
+        let settled = media.webrtc.as_ref().ok_or("it is no browser's")?;
+        let joined = catch_unwind(AssertUnwindSafe(|| Self::settled(now, settled, media, identity, told, numbers)));
+        joined.unwrap_or_else(|_| Err("it is none that this server can work with".to_owned()))
+    }
+
+    fn settled(
+        now: Instant,
+        settled: &WebRtc,
+        media: &LegMedia,
+        identity: &Identity,
+        told: &[SocketAddr],
+        numbers: u32,
+    ) -> Result<Self, String> {
+        let text = |error: RtcError| error.to_string();
+        let ours = credentials(&settled.ours.ice);
+        let mut config = RtcConfig::new().set_ice_lite(true).set_rtp_mode(true).clear_codecs();
+        config = config.set_dtls_cert(identity.certificate.clone()).set_local_ice_credentials(ours);
+        config = config.enable_pcma(true, false).enable_pcmu(true, false).clear_extension_map();
+        if let Some(digits) = media.dtmf_payload_type {
+            let (rate, format) = (Frequency::EIGHT_KHZ, FormatParams::default());
+            config.codec_config().add_config(digits.into(), None, Format::Tele, rate, None, format);
+        }
+        if let Some(number) = settled.mid_extension {
+            config = config.set_extension(number, Extension::RtpMid);
+        }
+        let mut rtc = config.build(now);
+        for address in told {
+            let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
+            rtc.add_local_candidate(candidate);
+        }
+        let mid = Mid::from(settled.ours.mid.as_str());
+        let mut direct = rtc.direct_api();
+        // The side that is not lite decides (RFC 8445 6.1.1).
+        direct.set_ice_controlling(false);
+        direct.set_remote_ice_credentials(credentials(&settled.ice));
+        direct.set_remote_fingerprint(str0m::config::Fingerprint {
+            hash_func: settled.fingerprint.hash.clone(),
+            bytes: settled.fingerprint.digest.clone(),
+        });
+        direct.start_dtls(settled.ours.begins).map_err(text)?;
+        direct.declare_media(mid, MediaKind::Audio);
+        direct.declare_stream_tx(settled.ours.ssrc.into(), None, mid, None);
+        if let Some(ssrc) = settled.ssrc {
+            direct.expect_stream_rx(ssrc.into(), None, mid, None);
+        }
+        let sequence = first_number(numbers);
+        let mut out = Leg::new(settled.ours.ssrc, sequence, numbers);
+        out.connect(media.clone());
+        let (ufrag, digits) = (settled.ours.ice.ufrag.clone(), media.dtmf_payload_type);
+        Ok(Self { rtc, ufrag, due: now, mid: Some(mid), out, sequence: u64::from(sequence), digits })
+    }
+
+    /// New names for ICE: the connection goes on, and looks for its way anew (RFC 8445 2.4).
+    pub fn rename(&mut self, settled: &WebRtc) {
+        let mut direct = self.rtc.direct_api();
+        direct.set_local_ice_credentials(credentials(&settled.ours.ice));
+        direct.set_remote_ice_credentials(credentials(&settled.ice));
+        self.ufrag.clone_from(&settled.ours.ice.ufrag);
     }
 
     /// One datagram from the browser; `false` where the device is of no use any more, as for all of these.
@@ -115,15 +204,18 @@ impl Device {
     fn write(&mut self, now: Instant, at: Timestamp, packet: &mut [u8]) {
         let Some(mid) = self.mid.filter(|_| self.rtc.is_connected()) else { return };
         let Ok(header) = Header::parse(packet) else { return };
-        let codec = match header.payload_type {
-            0 => Codec::Pcmu,
-            8 => Codec::Pcma,
+        let content = match header.payload_type {
+            0 => Content::Audio(Codec::Pcmu),
+            8 => Content::Audio(Codec::Pcma),
+            digits if Some(digits) == self.digits => Content::Event,
             _ => return,
         };
-        if self.out.media().is_none_or(|media| media.codec != codec) {
-            self.out.connect(LegMedia::browser(codec));
+        if let Content::Audio(codec) = content
+            && self.out.media().is_none_or(|media| media.codec != codec)
+        {
+            self.out.connect(LegMedia { dtmf_payload_type: self.digits, ..LegMedia::browser(codec) });
         }
-        let Some((_, packet)) = self.out.relay(at, header, Content::Audio(codec), packet) else { return };
+        let Some((_, packet)) = self.out.relay(at, header, content, packet) else { return };
         let Ok(header) = Header::parse(packet) else { return };
         let sequence = extend(self.sequence, header.sequence);
         self.sequence = self.sequence.max(sequence);
@@ -188,6 +280,15 @@ impl Device {
             _ => {}
         }
     }
+}
+
+fn credentials(ice: &webrtc::IceCredentials) -> IceCreds {
+    IceCreds { ufrag: ice.ufrag.clone(), pass: ice.password.expose().clone() }
+}
+
+/// The first packet's number is below 2^16, where its receiver begins to count (RFC 3711 3.3.1), and far from the wrap.
+const fn first_number(numbers: u32) -> u16 {
+    numbers as u16 & 0x3fff
 }
 
 /// How long until `due`.

@@ -1,4 +1,4 @@
-//! Browsers' audio: WebRTC (str0m) on one UDP port for all browsers, between the desks' pages and the media workers.
+//! Browsers' audio: WebRTC (str0m) on one UDP port for all browsers, between pages and the media workers.
 //!
 //! A page makes its `RTCPeerConnection` when its agent signs in, long before any call, and it lives on from call to call. So
 //! it belongs to no call's worker: one thread owns every browser, and a call's leg is tied to one by `Attach`. What a browser
@@ -6,7 +6,10 @@
 //! We are ICE-lite (RFC 8445 2.5) with the addresses that are configured; media is DTLS-SRTP (RFC 5764) with new keys for each
 //! connection, so that no packet index is ever used again, whatever crashed in between.
 //!
-//! **[`Browsers::offer`] for each offer of a page; the answer comes by `reply`. Whether an agent's browser is there comes by the
+//! A phone in a page, which signals by SIP, has a connection for each call: the switch settled it by offer and answer, with the
+//! addresses and the certificate of [`BrowsersThread::edge`], and [`Browsers::join`] opens this side of it.
+//!
+//! **[`Browsers::offer`] for each offer of a desk; the answer comes by `reply`. Whether an agent's browser is there comes by the
 //! `events` callback.**
 
 mod device;
@@ -24,6 +27,8 @@ use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use cti_base::{AgentName, LegId, TenantId};
+use cti_media::LegMedia;
+use cti_media::webrtc::Edge;
 use mio::{Poll, Waker};
 
 use run::{Run, WAKER};
@@ -57,6 +62,8 @@ pub enum BrowserEvent {
     Up(Who),
     /// It is not any more.
     Down(Who),
+    /// The page at the end of this leg is gone for good.
+    Gone(LegId),
 }
 
 /// Why an offer got no answer; for a person.
@@ -91,6 +98,11 @@ enum Command {
         leg: LegId,
         ear: Ear,
     },
+    Join {
+        leg: LegId,
+        media: Box<LegMedia>,
+        ear: Ear,
+    },
     Detach {
         leg: LegId,
     },
@@ -122,6 +134,8 @@ pub struct BrowsersThread {
     browsers: Browsers,
     /// Of all addresses.
     pub port: u16,
+    /// What the switch tells phones in pages.
+    pub edge: Edge,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -136,10 +150,10 @@ impl Browsers {
         let (commands, inbox) = sync_channel(COMMANDS_MAX);
         let woken = Arc::new(AtomicBool::new(false));
         let run = Run::new(poll, listen, inbox, Arc::clone(&woken), events)?;
-        let port = run.port();
+        let (port, edge) = (run.port(), run.edge());
         let thread = std::thread::Builder::new().name("browsers".into()).spawn(move || run.run())?;
         let browsers = Self { commands, waker, woken };
-        Ok((browsers.clone(), BrowsersThread { browsers, port, thread: Some(thread) }))
+        Ok((browsers.clone(), BrowsersThread { browsers, port, edge, thread: Some(thread) }))
     }
 
     /// A page's offer: it takes the place of the agent's browser that was, whose connection ends.
@@ -167,6 +181,12 @@ impl Browsers {
         self.send(Command::Attach { who, leg, ear });
     }
 
+    /// The leg's page as its descriptions settled it: one that is known already goes on, but for what has become different.
+    pub fn join(&self, leg: LegId, media: LegMedia, ear: Ear) {
+        self.send(Command::Join { leg, media: Box::new(media), ear });
+    }
+
+    /// The leg is over; a page that was its own is let go.
     pub fn detach(&self, leg: LegId) {
         self.send(Command::Detach { leg });
     }

@@ -8,9 +8,11 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use cti_base::LegId;
+use cti_media::LegMedia;
+use cti_media::webrtc::{Edge, WebRtc};
 use mio::{Events, Poll, Token};
 
-use super::device::{self, Device, Said};
+use super::device::{self, Device, Identity, Said};
 use super::socket::Listening;
 use super::{BROWSERS_MAX, BrowserEvent, Command, Ear, Listen, OfferError, Reply, Who, stun};
 use crate::clock;
@@ -31,6 +33,8 @@ const QUIET_MAX: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A page that took its answer and does not connect within this is gone.
 const CONNECT_MAX: Duration = Duration::from_secs(20);
+/// A phone's page, which after a restart of ours has to find its websocket first.
+const RETURN_MAX: Duration = Duration::from_secs(60);
 /// A browser that was connected and is not heard for so long has no use.
 const LOST_MAX: Duration = Duration::from_secs(30);
 
@@ -39,20 +43,31 @@ pub(super) struct Run<E> {
     inbox: Receiver<Command>,
     woken: Arc<AtomicBool>,
     events: E,
+    identity: Identity,
     listening: Vec<Listening>,
-    browsers: BTreeMap<Who, Browser>,
-    by_ufrag: BTreeMap<String, Who>,
-    by_source: BTreeMap<SocketAddr, Who>,
-    legs: BTreeMap<LegId, Who>,
+    browsers: BTreeMap<Key, Browser>,
+    by_ufrag: BTreeMap<String, Key>,
+    by_source: BTreeMap<SocketAddr, Key>,
+    legs: BTreeMap<LegId, Key>,
     /// What a leg hears, by the browser that it is tied to. An agent's browser speaks to one leg at a time.
-    ears: BTreeMap<Who, (LegId, Ear)>,
+    ears: BTreeMap<Key, (LegId, Ear)>,
     look_at: Instant,
     said: Vec<Said>,
     datagram: Box<[u8; DATAGRAM_LEN_MAX]>,
 }
 
+/// Whose connection it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    Desk(Who),
+    /// A page's of this leg alone.
+    Phone(LegId),
+}
+
 struct Browser {
     device: Device,
+    /// What settled a phone's.
+    settled: Option<Box<WebRtc>>,
     up: bool,
     /// It is away only for having said nothing.
     quiet: bool,
@@ -79,11 +94,13 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             }
             listening.push(Listening::bind(&poll, Token(index + 1), listen)?);
         }
+        let identity = Identity::new().map_err(io::Error::other)?;
         Ok(Self {
             poll,
             inbox,
             woken,
             events,
+            identity,
             listening,
             browsers: BTreeMap::new(),
             by_ufrag: BTreeMap::new(),
@@ -98,6 +115,10 @@ impl<E: Fn(BrowserEvent)> Run<E> {
 
     pub fn port(&self) -> u16 {
         self.listening.first().map_or(0, |listening| listening.told.port())
+    }
+
+    pub fn edge(&self) -> Edge {
+        Edge { addresses: self.told(), fingerprint: self.identity.fingerprint.clone() }
     }
 
     pub fn run(mut self) {
@@ -153,34 +174,35 @@ impl<E: Fn(BrowserEvent)> Run<E> {
 
     fn packet(&mut self, index: usize, len: usize, from: SocketAddr) {
         let datagram = &self.datagram[..len];
-        let who = match self.by_source.get(&from) {
-            Some(who) => who.clone(),
+        let key = match self.by_source.get(&from) {
+            Some(key) => key.clone(),
             None => {
                 // Strangers are told by their first words: one look-up, whoever floods the port.
-                let Some(who) = stun::local_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag)) else { return };
-                let who = who.clone();
-                let Some(browser) = self.browsers.get_mut(&who) else { return };
+                let Some(key) = stun::local_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag)) else { return };
+                let key = key.clone();
+                let Some(browser) = self.browsers.get_mut(&key) else { return };
                 if browser.sources.len() == SOURCES_MAX {
                     self.by_source.remove(&browser.sources.remove(0));
                 }
                 browser.sources.push(from);
-                self.by_source.insert(from, who.clone());
-                who
+                self.by_source.insert(from, key.clone());
+                key
             }
         };
         let (now, to) = (Instant::now(), self.listening[index].told);
-        let Some(browser) = self.browsers.get_mut(&who) else { return };
+        let Some(browser) = self.browsers.get_mut(&key) else { return };
         let mut said = std::mem::take(&mut self.said);
         let lives = browser.device.receive(now, from, to, datagram, &self.listening, &mut said);
-        self.hear(&who, said, lives);
+        self.hear(&key, said, lives);
     }
 
     fn take_commands(&mut self) -> ControlFlow<()> {
         for _ in 0..COMMANDS_TURN_MAX {
             match self.inbox.try_recv() {
                 Ok(Command::Offer { who, sdp, reply }) => self.offer(who, &sdp, reply),
-                Ok(Command::Close { who }) => self.drop_browser(&who),
-                Ok(Command::Attach { who, leg, ear }) => self.attach(who, leg, ear),
+                Ok(Command::Close { who }) => self.drop_browser(&Key::Desk(who)),
+                Ok(Command::Attach { who, leg, ear }) => self.attach(Key::Desk(who), leg, ear),
+                Ok(Command::Join { leg, media, ear }) => self.join(leg, *media, ear),
                 Ok(Command::Detach { leg }) => self.detach(leg),
                 Ok(Command::Packet { leg, packet }) => self.send(leg, packet),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return ControlFlow::Break(()),
@@ -192,141 +214,211 @@ impl<E: Fn(BrowserEvent)> Run<E> {
     }
 
     fn offer(&mut self, who: Who, sdp: &str, reply: Reply) {
-        if self.browsers.len() >= BROWSERS_MAX && !self.browsers.contains_key(&who) {
+        let key = Key::Desk(who);
+        if self.is_full(&key) {
             return reply(Err(OfferError::TooMany));
         }
-        let told: Vec<SocketAddr> = self.listening.iter().map(|listening| listening.told).collect();
-        let mut numbers = [0; 8];
-        if let Err(error) = getrandom::fill(&mut numbers) {
-            return reply(Err(OfferError::Refused(error.to_string())));
-        }
-        let [a, b, c, d, e, f, g, h] = numbers;
-        let numbers = [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])];
         let now = Instant::now();
-        match Device::accept(now, sdp, &told, numbers) {
+        let made = numbers().and_then(|numbers| Device::accept(now, sdp, &self.told(), numbers));
+        match made {
             Ok((device, answer)) => {
-                self.drop_browser(&who);
-                self.by_ufrag.insert(device.ufrag.clone(), who.clone());
-                self.browsers.insert(
-                    who,
-                    Browser { device, up: false, quiet: false, heard_at: now, since: now, sources: Vec::new() },
-                );
+                self.take_browser(key, Browser::new(now, device, None));
                 reply(Ok(answer));
             }
             Err(reason) => reply(Err(OfferError::Refused(reason))),
         }
     }
 
-    fn attach(&mut self, who: Who, leg: LegId, ear: Ear) {
-        if let Some((earlier, _)) = self.ears.insert(who.clone(), (leg, ear)) {
+    /// A phone's connection, at first or as it has become: the same page with new names for ICE, or another page, or the same
+    /// to which nothing leads any more.
+    fn join(&mut self, leg: LegId, media: LegMedia, ear: Ear) {
+        let Some(settled) = media.webrtc.clone() else { return };
+        let key = Key::Phone(leg);
+        self.attach(key.clone(), leg, ear);
+        if let Some(browser) = self.browsers.get_mut(&key) {
+            let Some(known) = browser.settled.replace(settled.clone()) else { return };
+            if known == settled {
+                return;
+            }
+            if known.fingerprint == settled.fingerprint && browser.up {
+                if known.ours.ice != settled.ours.ice || known.ice != settled.ice {
+                    self.by_ufrag.remove(&browser.device.ufrag);
+                    browser.device.rename(&settled);
+                    self.by_ufrag.insert(browser.device.ufrag.clone(), key);
+                }
+                return;
+            }
+        }
+        let now = Instant::now();
+        let made = if self.is_full(&key) { Err("there are too many".to_owned()) } else { numbers() };
+        let made = made.and_then(|[numbers, _]| Device::join(now, &media, &self.identity, &self.told(), numbers));
+        match made {
+            Ok(device) => self.take_browser(key, Browser::new(now, device, Some(settled))),
+            Err(reason) => {
+                tracing::warn!(leg.id = %leg, reason, "a page can not be connected with");
+                self.drop_browser(&key);
+                (self.events)(BrowserEvent::Gone(leg));
+            }
+        }
+    }
+
+    fn is_full(&self, key: &Key) -> bool {
+        self.browsers.len() >= BROWSERS_MAX && !self.browsers.contains_key(key)
+    }
+
+    fn told(&self) -> Vec<SocketAddr> {
+        self.listening.iter().map(|listening| listening.told).collect()
+    }
+
+    /// It takes the place of the one before.
+    fn take_browser(&mut self, key: Key, browser: Browser) {
+        self.drop_browser(&key);
+        self.by_ufrag.insert(browser.device.ufrag.clone(), key.clone());
+        self.browsers.insert(key, browser);
+    }
+
+    fn attach(&mut self, key: Key, leg: LegId, ear: Ear) {
+        if let Some((earlier, _)) = self.ears.insert(key.clone(), (leg, ear)) {
             self.legs.remove(&earlier);
         }
-        if let Some(browser) = self.browsers.get_mut(&who) {
+        if let Some(browser) = self.browsers.get_mut(&key) {
             browser.heard_at = Instant::now();
         }
-        self.legs.insert(leg, who);
+        self.legs.insert(leg, key);
     }
 
     fn detach(&mut self, leg: LegId) {
-        if let Some(who) = self.legs.remove(&leg) {
-            self.ears.remove(&who);
+        if let Some(key) = self.legs.remove(&leg) {
+            self.ears.remove(&key);
+            if matches!(key, Key::Phone(_)) {
+                self.drop_browser(&key);
+            }
         }
     }
 
     fn send(&mut self, leg: LegId, mut packet: Vec<u8>) {
-        let Some(who) = self.legs.get(&leg) else { return };
-        let Some(browser) = self.browsers.get_mut(who) else { return };
-        let who = who.clone();
+        let Some(key) = self.legs.get(&leg) else { return };
+        let Some(browser) = self.browsers.get_mut(key) else { return };
+        let key = key.clone();
         let mut said = std::mem::take(&mut self.said);
         let lives = browser.device.send(Instant::now(), clock::now(), &mut packet, &self.listening, &mut said);
-        self.hear(&who, said, lives);
+        self.hear(&key, said, lives);
     }
 
     /// Timeouts that are due, and browsers that do not come (back).
     fn look_after(&mut self) {
         let now = Instant::now();
         let is_due = |browser: &Browser| browser.device.due <= now;
-        let due: Vec<Who> =
-            self.browsers.iter().filter(|(_, browser)| is_due(browser)).map(|(who, _)| who.clone()).collect();
-        for who in due {
-            let Some(browser) = self.browsers.get_mut(&who) else { continue };
+        let due: Vec<Key> =
+            self.browsers.iter().filter(|(_, browser)| is_due(browser)).map(|(key, _)| key.clone()).collect();
+        for key in due {
+            let Some(browser) = self.browsers.get_mut(&key) else { continue };
             let mut said = std::mem::take(&mut self.said);
             let lives = browser.device.timeout(now, &self.listening, &mut said);
-            self.hear(&who, said, lives);
+            self.hear(&key, said, lives);
         }
         if now >= self.look_at {
             self.look_at = now + LOOK_EVERY;
-            let gone = |browser: &Browser| {
-                let patience = if browser.sources.is_empty() { CONNECT_MAX } else { LOST_MAX };
+            let gone = |key: &Key, browser: &Browser| {
+                let patience = match (key, browser.sources.is_empty()) {
+                    (Key::Desk(_), true) => CONNECT_MAX,
+                    (Key::Phone(_), true) => RETURN_MAX,
+                    (Key::Desk(_) | Key::Phone(_), false) => LOST_MAX,
+                };
                 !browser.up && now.duration_since(browser.since) > patience
             };
-            let gone: Vec<Who> =
-                self.browsers.iter().filter(|(_, browser)| gone(browser)).map(|(who, _)| who.clone()).collect();
-            for who in gone {
-                self.drop_browser(&who);
+            let gone: Vec<Key> =
+                self.browsers.iter().filter(|(key, browser)| gone(key, browser)).map(|(key, _)| key.clone()).collect();
+            for key in gone {
+                self.lose_browser(&key);
             }
             self.miss_quiet(now);
         }
     }
 
     fn miss_quiet(&mut self, now: Instant) {
-        let is_quiet = |who: &&Who| {
-            let browser = self.browsers.get(*who);
+        // A phone's page need not say anything: it may hold, and its worker knows when it should.
+        let is_quiet = |key: &&Key| {
+            let browser = self.browsers.get(*key).filter(|_| matches!(key, Key::Desk(_)));
             browser.is_some_and(|browser| browser.up && now.duration_since(browser.heard_at) > QUIET_MAX)
         };
-        let quiet: Vec<Who> = self.ears.keys().filter(is_quiet).cloned().collect();
-        for who in quiet {
-            self.tell(&who, false);
-            if let Some(browser) = self.browsers.get_mut(&who) {
+        let quiet: Vec<Key> = self.ears.keys().filter(is_quiet).cloned().collect();
+        for key in quiet {
+            self.tell(&key, false);
+            if let Some(browser) = self.browsers.get_mut(&key) {
                 browser.quiet = true;
             }
         }
     }
 
-    fn heard(&mut self, who: &Who, packet: Vec<u8>) {
-        if let Some(browser) = self.browsers.get_mut(who) {
+    fn heard(&mut self, key: &Key, packet: Vec<u8>) {
+        if let Some(browser) = self.browsers.get_mut(key) {
             browser.heard_at = Instant::now();
             if std::mem::take(&mut browser.quiet) {
-                self.tell(who, true);
+                self.tell(key, true);
             }
         }
-        if let Some((leg, ear)) = self.ears.get(who) {
+        if let Some((leg, ear)) = self.ears.get(key) {
             // A worker with no room loses it, as a socket would.
             let _ = ear(*leg, packet);
         }
     }
 
     /// What a step of this browser brought.
-    fn hear(&mut self, who: &Who, mut said: Vec<Said>, lives: bool) {
+    fn hear(&mut self, key: &Key, mut said: Vec<Said>, lives: bool) {
         for said in said.drain(..) {
             match said {
-                Said::Up => self.tell(who, true),
-                Said::Down => self.tell(who, false),
-                Said::Audio(packet) => self.heard(who, packet),
+                Said::Up => self.tell(key, true),
+                Said::Down => self.tell(key, false),
+                Said::Audio(packet) => self.heard(key, packet),
             }
         }
         self.said = said;
         if !lives {
-            self.drop_browser(who);
+            self.lose_browser(key);
         }
     }
 
-    fn tell(&mut self, who: &Who, up: bool) {
-        let Some(browser) = self.browsers.get_mut(who).filter(|browser| browser.up != up) else { return };
+    fn tell(&mut self, key: &Key, up: bool) {
+        let Some(browser) = self.browsers.get_mut(key).filter(|browser| browser.up != up) else { return };
         browser.up = up;
         browser.quiet = false;
         browser.heard_at = Instant::now();
         browser.since = Instant::now();
-        (self.events)(if up { BrowserEvent::Up(who.clone()) } else { BrowserEvent::Down(who.clone()) });
+        if let Key::Desk(who) = key {
+            (self.events)(if up { BrowserEvent::Up(who.clone()) } else { BrowserEvent::Down(who.clone()) });
+        }
     }
 
-    fn drop_browser(&mut self, who: &Who) {
-        self.tell(who, false);
-        let Some(mut browser) = self.browsers.remove(who) else { return };
+    /// It went by itself: a desk connects anew, a phone's leg has nobody at its end.
+    fn lose_browser(&mut self, key: &Key) {
+        self.drop_browser(key);
+        if let Key::Phone(leg) = key {
+            (self.events)(BrowserEvent::Gone(*leg));
+        }
+    }
+
+    fn drop_browser(&mut self, key: &Key) {
+        self.tell(key, false);
+        let Some(mut browser) = self.browsers.remove(key) else { return };
         self.by_ufrag.remove(&browser.device.ufrag);
         for source in &browser.sources {
             self.by_source.remove(source);
         }
         browser.device.end(&self.listening);
     }
+}
+
+impl Browser {
+    fn new(now: Instant, device: Device, settled: Option<Box<WebRtc>>) -> Self {
+        Self { device, settled, up: false, quiet: false, heard_at: now, since: now, sources: Vec::new() }
+    }
+}
+
+/// Two by chance.
+fn numbers() -> Result<[u32; 2], String> {
+    let mut numbers = [0; 8];
+    getrandom::fill(&mut numbers).map_err(|error| error.to_string())?;
+    let [a, b, c, d, e, f, g, h] = numbers;
+    Ok([u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])])
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use cti_base::{Rng, Timestamp};
 use cti_media::rtp::{self, Header};
+use cti_media::sdp;
+use cti_media::webrtc::{Half, ICE_SEED_LEN, IceCredentials};
 use str0m::change::SdpAnswer;
 use str0m::media::{Direction, MediaKind, Mid};
 use str0m::net::{Protocol, Receive};
@@ -57,8 +59,32 @@ impl Rig {
     }
 
     fn attach(&self, leg: LegId) {
+        self.browsers.attach(who(), leg, self.ear());
+    }
+
+    fn ear(&self) -> Ear {
         let ear = self.ear.clone();
-        self.browsers.attach(who(), leg, Arc::new(move |leg, packet| ear.send((leg, packet)).is_ok()));
+        Arc::new(move |leg, packet| ear.send((leg, packet)).is_ok())
+    }
+
+    /// A phone in a page, whose offer was answered as the switch does.
+    fn phone(&self, leg: LegId) -> Page {
+        let mut page = Page::new();
+        let (answer, media) = self.settle(&page.offer, 1);
+        self.browsers.join(leg, media, self.ear());
+        page.take(&answer);
+        page.run_until(|page| page.connected);
+        page
+    }
+
+    /// The switch's part, with names for ICE of this number.
+    fn settle(&self, offer: &str, number: u8) -> (String, LegMedia) {
+        let half = Half::new(self.thread.edge.clone(), IceCredentials::from_random([number; ICE_SEED_LEN]), 99);
+        let rtp = half.address();
+        let local =
+            sdp::Local { rtp, session_id: 1, version: 1, srtp: None, wideband: false, webrtc: Some(Box::new(half)) };
+        let (answer, media) = sdp::answer(offer.as_bytes(), &local, cti_media::Direction::SendRecv).expect("answered");
+        (String::from_utf8(answer.to_vec()).expect("text"), media)
     }
 
     /// A page that is connected.
@@ -176,6 +202,43 @@ fn what_a_browser_says_reaches_the_leg_and_the_other_way() {
     page.run_until(|page| page.heard.len() == 5);
     let payloads: Vec<u8> = page.heard.iter().map(|(_, _, payload)| payload[0]).collect();
     assert_eq!(payloads, [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn a_phone_in_a_page_talks_as_its_descriptions_settled_it_and_its_end_is_told() {
+    let rig = Rig::new();
+    let mut page = rig.phone(leg(1));
+    page.say(7, &[0xd5; 160]);
+    let (to, heard) = rig.heard.recv_timeout(WITHIN).expect("heard");
+    let header = Header::parse(&heard).expect("RTP");
+    assert_eq!((to, header.payload_type, header.sequence), (leg(1), 8, 7));
+    for number in 0..5 {
+        assert!(rig.browsers.packet(leg(1), &packet(9, number, 0, number as u8)));
+    }
+    page.run_until(|page| page.heard.len() == 5);
+    assert!(page.heard.iter().all(|(ssrc, _, _)| *ssrc == 99), "by the stream that was told");
+    // What is settled again, as a hold is, changes nothing.
+    let (_, media) = rig.settle(&page.offer, 1);
+    rig.browsers.join(leg(1), media, rig.ear());
+    rig.browsers.packet(leg(1), &packet(9, 5, 0, 5));
+    page.run_until(|page| page.heard.len() == 6);
+    assert!(rig.events.try_recv().is_err(), "no desk comes or goes");
+    page.rtc.close().expect("closed");
+    page.turn();
+    assert_eq!(rig.events.recv_timeout(WITHIN), Ok(BrowserEvent::Gone(leg(1))));
+}
+
+#[test]
+fn a_leg_that_is_over_lets_its_page_go_and_another_page_takes_a_legs_place() {
+    let rig = Rig::new();
+    let mut before = rig.phone(leg(1));
+    let mut page = rig.phone(leg(1));
+    before.run_until(|page| page.closed);
+    page.say(1, &[0x11; 160]);
+    assert_eq!(rig.heard.recv_timeout(WITHIN).expect("heard").0, leg(1));
+    rig.browsers.detach(leg(1));
+    page.run_until(|page| page.closed);
+    assert!(rig.events.try_recv().is_err(), "it was let go");
 }
 
 #[test]

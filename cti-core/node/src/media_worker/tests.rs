@@ -169,6 +169,7 @@ impl Phone {
             dtmf_payload_type: Some(101),
             direction,
             srtp: None,
+            webrtc: None,
         }
     }
 

@@ -13,7 +13,7 @@ use cti_media::mixer::Frame;
 use cti_media::rtp::{FRAME_SAMPLES, HEADER_LEN};
 use cti_media::samples::Samples;
 use cti_media::voice::{self, Voice};
-use cti_media::{Codec, Direction, Law, LegMedia, LegStats, MediaCommand, MediaEvent, Side};
+use cti_media::{Browser, Codec, Direction, Law, LegMedia, LegStats, MediaCommand, MediaEvent, Side};
 use mio::{Events, Interest, Poll, Token};
 use recordings::{Recorder, RecorderError};
 
@@ -269,9 +269,12 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
     fn command(&mut self, command: MediaCommand) {
         match command {
             MediaCommand::Open { leg, call: _, rtp_port } => self.open(leg, Some(rtp_port)),
-            MediaCommand::OpenBrowser { leg, call: _, tenant, agent } => {
+            MediaCommand::OpenBrowser { leg, call: _, browser } => {
                 self.open(leg, None);
-                if let Some(browsers) = self.config.browsers.as_ref().filter(|_| self.by_id.contains_key(&leg)) {
+                // A phone's page is known when its media are settled.
+                if let Browser::Desk { tenant, agent } = browser
+                    && let Some(browsers) = self.config.browsers.as_ref().filter(|_| self.by_id.contains_key(&leg))
+                {
                     browsers.attach(Who { tenant, agent }, leg, self.audio_in.ear());
                 }
             }
@@ -403,6 +406,9 @@ impl<E: Fn(MediaEvent) -> Result<(), MediaEvent>> Worker<E> {
         Secure::follow(&mut leg.secure, media.srtp.as_deref());
         if leg.voice.as_ref().map(|voice| voice.codec()) != Some(media.codec) {
             leg.voice = Voice::new(media.codec);
+        }
+        if let (Way::Browser(browsers), Some(_)) = (&leg.way, &media.webrtc) {
+            browsers.join(id, media.clone(), self.audio_in.ear());
         }
         leg.leg.connect(media);
         leg.place.since = now;

@@ -371,7 +371,7 @@ impl Worker {
 }
 
 fn local_of(number: CallNumber, audio: &Audio, version: u64) -> Local {
-    Local { rtp: audio.local(), session_id: number.0, version, srtp: None, wideband: false }
+    Local { rtp: audio.local(), session_id: number.0, version, srtp: None, wideband: false, webrtc: None }
 }
 
 fn never_begun(call: CallNumber, line: Line, direction: Direction, peer: String, outcome: Outcome) -> CallReport {

@@ -354,6 +354,7 @@ fn a_manual_phone_answers_the_callers_notify() {
         version: 1,
         srtp: None,
         wideband: false,
+        webrtc: None,
     };
     let session = switch.endpoint.invite(
         clock::now(),

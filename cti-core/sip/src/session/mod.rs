@@ -258,6 +258,10 @@ impl Sessions {
         })
     }
 
+    pub fn is_reached(&self, stack: &Stack, id: SessionId) -> bool {
+        self.all.get(&id).is_some_and(|session| session.phase == Phase::Talking && session.dialog.is_reached(stack))
+    }
+
     /// No connection of the old process is one of this.
     pub fn restarted(&mut self) {
         for session in self.all.values_mut() {

@@ -3,7 +3,7 @@
 //! reloaded page is in its call again as soon as it is connected, and the caller hears music meanwhile.
 
 use cti_base::{AgentName, CallId, LegId, OfferId, TenantId, Timestamp};
-use cti_media::{Codec, LegMedia, MediaCommand, sdp};
+use cti_media::{Browser, Codec, LegMedia, MediaCommand, sdp};
 
 use super::{Call, Leg, OfferStep};
 use crate::acd::agent::{Reach, Task};
@@ -13,9 +13,10 @@ use crate::limits::BROWSER_AWAY_MAX;
 use crate::timer::{CallTimer, Timer};
 
 impl Leg {
-    /// Whether an agent's browser is at its end.
+    /// Whether an agent's desk is at its end.
     pub(crate) fn is_browser(&self) -> bool {
-        self.media.as_ref().is_some_and(|media| media.remote_rtp == Some(LegMedia::BROWSER))
+        let is_desks = |media: &LegMedia| media.remote_rtp == Some(LegMedia::BROWSER) && media.webrtc.is_none();
+        self.media.as_ref().is_some_and(is_desks)
     }
 
     /// For this codec, the caller's: browsers speak both.
@@ -25,7 +26,14 @@ impl Leg {
             session: None,
             started: now,
             answered: None,
-            local: sdp::Local { rtp: LegMedia::BROWSER, session_id: 0, version: 0, srtp: None, wideband: false },
+            local: sdp::Local {
+                rtp: LegMedia::BROWSER,
+                session_id: 0,
+                version: 0,
+                srtp: None,
+                wideband: false,
+                webrtc: None,
+            },
             media: Some(LegMedia::browser(codec)),
             awaits_answer: false,
         }
@@ -62,8 +70,8 @@ impl Engine {
         offer.leg = Some(Leg::of_browser(now, leg_id, codec));
         let (agent, answers) = (offer.agent.clone(), offer.accepted || offer.answers_by_itself());
         self.legs.insert(leg_id, OpenLeg { call: id, port: None, closing: false });
-        let open = MediaCommand::OpenBrowser { leg: leg_id, call: id, tenant: tenant.clone(), agent: agent.clone() };
-        self.media(id, open);
+        let browser = Browser::Desk { tenant: tenant.clone(), agent: agent.clone() };
+        self.media(id, MediaCommand::OpenBrowser { leg: leg_id, call: id, browser });
         self.desk(&tenant, &agent, Event::CallRinging { offer_id, call_id: id });
         self.measure_setup(id);
         if answers {
@@ -89,9 +97,15 @@ impl Engine {
     /// While the browser of who has the call is away, the caller hears music and need not say anything.
     pub(crate) fn follow_browser(&mut self, now: Timestamp, id: CallId) {
         let Some(call) = self.calls.get(&id) else { return };
-        let Some(talking) = call.talking().filter(|talking| talking.leg.is_browser()) else { return };
-        let agent = talking.agent.as_ref().and_then(|name| self.agent(&call.tenant, name));
-        let is_away = agent.is_some_and(|agent| !agent.browser_up);
+        let Some(talking) = call.talking() else { return };
+        let is_away = if talking.leg.is_browser() {
+            let agent = talking.agent.as_ref().and_then(|name| self.agent(&call.tenant, name));
+            agent.is_some_and(|agent| !agent.browser_up)
+        } else if talking.leg.is_web_phone() {
+            self.is_page_away(&talking.leg)
+        } else {
+            return;
+        };
         let timer = Timer::Call(id, CallTimer::BrowserAway);
         if !is_away {
             self.timers.cancel(&timer);

@@ -220,7 +220,14 @@ impl Engine {
         let dial = Dial { callback: id, first: way.first, host: way.host, tried: Vec::new(), progressed: false };
         let leg = LegId::new(now, &mut self.rng);
         let rtp = std::net::SocketAddr::new(self.media_ip_for(&way.target.flow), port);
-        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None, wideband: false };
+        let local = sdp::Local {
+            rtp,
+            session_id: self.rng.next_u64() >> 2,
+            version: 1,
+            srtp: None,
+            wideband: false,
+            webrtc: None,
+        };
         if let Some(state) = self.tenants.get_mut(&tenant) {
             state.outbound.begin(now, &state.tenant.doc.tenant.outbound);
             if let Some(decl) = outbound::trunk(&state.tenant.doc, Some(&way.trunk)) {
@@ -391,7 +398,7 @@ impl Past {
             segments: call.segments,
             legs: call.legs,
             tally: call.tally,
-            trunk: Some(call.trunk),
+            trunk: Some(call.trunk).filter(|trunk| !trunk.is_empty()),
         }
     }
 }

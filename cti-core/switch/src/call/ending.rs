@@ -220,7 +220,7 @@ fn make_record(now: Timestamp, call: &mut Call, outcome: Outcome, cause: &str) -
         cause: cause.to_owned(),
         from: Pii::new(from),
         to,
-        trunk: Some(call.trunk.clone()),
+        trunk: Some(call.trunk.clone()).filter(|trunk| !trunk.is_empty()),
         ivr_path: std::mem::take(&mut call.path),
         queue: call.queue.clone(),
         agent: call.agent.clone(),

@@ -130,7 +130,14 @@ impl Engine {
         let codec = call.customer.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
         let leg = LegId::new(now, &mut self.rng);
         let rtp = std::net::SocketAddr::new(self.media_ip_for(&way.target.flow), port);
-        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None, wideband: false };
+        let local = sdp::Local {
+            rtp,
+            session_id: self.rng.next_u64() >> 2,
+            version: 1,
+            srtp: None,
+            wideband: false,
+            webrtc: None,
+        };
         if let Some(state) = self.tenants.get_mut(&tenant) {
             state.outbound.begin(now, &state.tenant.doc.tenant.outbound);
             if let Some(decl) = outbound::trunk(&state.tenant.doc, Some(&way.outside.trunk)) {

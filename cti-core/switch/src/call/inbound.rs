@@ -12,7 +12,7 @@ use super::{Call, CallerInvite, Leg, Records, Stage, Wish};
 use crate::config::{AnswerWhen, NumberDecl, Route};
 use crate::desk::{CallerRecords, Direction as CallDirection};
 use crate::effect::{Effect, Measure};
-use crate::engine::{Engine, OpenLeg, Party, TenantState};
+use crate::engine::{Engine, Party, TenantState};
 use crate::fact::{Fact, Outcome};
 use crate::limits::NUMBER_LEN_MAX;
 use crate::outbound;
@@ -28,8 +28,10 @@ struct Refusal {
 /// A call that may come in.
 struct Admitted {
     tenant: TenantId,
+    /// Empty where a phone of our own calls.
     trunk: String,
     number: NumberDecl,
+    from: String,
     local: sdp::Local,
     /// `None` is a late offer.
     answer: Option<(Bytes, LegMedia)>,
@@ -41,7 +43,7 @@ impl Engine {
             return;
         }
         match self.admit(now, &invite) {
-            Ok(admitted) => self.start_call(now, session, &invite, admitted),
+            Ok(admitted) => self.start_call(now, session, admitted),
             Err(Refusal { code, reason }) => {
                 self.endpoint.reject(now, session, code);
                 self.measure(Measure::CallRejected { reason });
@@ -52,37 +54,51 @@ impl Engine {
     /// Every check before anything else happens; a port is taken last, and nothing is left behind by a refusal.
     fn admit(&mut self, now: Timestamp, invite: &InboundInvite) -> Result<Admitted, Refusal> {
         let refuse = |code, reason| Refusal { code, reason };
-        let (tenant, trunk, number) = {
+        let (tenant, trunk, number, from) = if let Some((tenant, number, from)) = self.dialled_within(invite) {
+            (tenant, String::new(), number, from)
+        } else {
             let tenants = &self.tenants;
             let tenant_of = |id: &TenantId| tenants.get(id).map(|state| &*state.tenant);
             match self.trunks.find(&invite.flow, invite.target.user.expose(), tenant_of) {
                 Dialled::Stranger => return Err(refuse(403, "unknown_source")),
                 Dialled::UnknownNumber => return Err(refuse(404, "unknown_number")),
-                Dialled::Number { tenant, trunk, number } => (tenant.clone(), trunk.to_owned(), number.clone()),
+                Dialled::Number { tenant, trunk, number } => {
+                    let from = tenants.get(tenant).map(|state| caller_number(invite, state)).unwrap_or_default();
+                    (tenant.clone(), trunk.to_owned(), number.clone(), from)
+                }
             }
         };
         let legs = (2 * self.calls.len() + 2).max(self.legs.len() + 2);
         let has_room = legs <= self.config.legs_max.min(self.ports.capacity());
-        let port = if has_room { self.ports.take(now) } else { None };
+        let is_page = invite.offer.as_deref().is_some_and(sdp::is_browsers);
+        let webrtc = if has_room && is_page { self.browser_half() } else { None };
+        let port = if has_room && webrtc.is_none() { self.ports.take(now) } else { None };
+        let has_place = port.is_some() || webrtc.is_some();
         // A description that nobody can answer is refused as such, whether or not there is room.
         let session_id = self.rng.next_u64() >> 2;
-        let rtp = std::net::SocketAddr::new(self.media_ip_for(&invite.flow), port.unwrap_or(ANY_PORT));
+        let plain = std::net::SocketAddr::new(self.media_ip_for(&invite.flow), port.unwrap_or(ANY_PORT));
+        let rtp = webrtc.as_ref().map_or(plain, |half| half.address());
         let srtp = self.srtp_key_for(invite.offer.as_deref(), None);
         let wideband =
             outbound::trunk(&self.tenants[&tenant].tenant.doc, Some(&trunk)).is_some_and(|trunk| trunk.wideband);
-        let local = sdp::Local { rtp, session_id, version: 1, srtp, wideband };
+        let mut local = sdp::Local { rtp, session_id, version: 1, srtp, wideband, webrtc };
         let checked = read_offer(invite.offer.as_deref(), &local).and_then(|answer| {
             if self.draining {
                 return Err(refuse(503, "draining"));
             }
-            if port.is_none() {
+            if !has_place {
                 return Err(refuse(503, "no_media_port"));
             }
             take_trunk(&mut self.tenants, &tenant, &trunk, now)?;
             Ok(answer)
         });
         match checked {
-            Ok(answer) => Ok(Admitted { tenant, trunk, number, local, answer }),
+            Ok(answer) => {
+                if let Some((_, media)) = &answer {
+                    local.settled(media);
+                }
+                Ok(Admitted { tenant, trunk, number, from, local, answer })
+            }
             Err(refusal) => {
                 if let Some(port) = port {
                     self.ports.put_back(port);
@@ -97,14 +113,21 @@ impl Engine {
         }
     }
 
-    fn start_call(&mut self, now: Timestamp, session: SessionId, invite: &InboundInvite, admitted: Admitted) {
-        let Admitted { tenant, trunk, number, local, answer } = admitted;
+    /// What a phone of our own dialled, where it is anything within its tenant; and who it is, whatever it says.
+    fn dialled_within(&self, invite: &InboundInvite) -> Option<(TenantId, NumberDecl, String)> {
+        let (tenant, user) = self.endpoint.owner_of(&invite.flow)?;
+        let tenant = TenantId::from(tenant);
+        let number = self.tenants.get(&tenant)?.tenant.dialled_within(invite.target.user.expose())?;
+        Some((tenant, number, user.to_owned()))
+    }
+
+    fn start_call(&mut self, now: Timestamp, session: SessionId, admitted: Admitted) {
+        let Admitted { tenant, trunk, number, from, local, answer } = admitted;
         let Some(state) = self.tenants.get(&tenant) else { return };
-        let from = caller_number(invite, state);
         let locale = state.tenant.doc.tenant.locale.clone();
         let id = CallId::new(now, &mut self.rng);
         let leg = LegId::new(now, &mut self.rng);
-        let rtp_port = local.rtp.port();
+        let described = local.clone();
         let (sdp_answer, media) = answer.map_or((None, None), |(sdp, media)| (Some(sdp), Some(media)));
         self.orders += 1;
         let call = Call {
@@ -160,12 +183,11 @@ impl Engine {
         };
         self.calls.insert(id, call);
         self.sessions.insert(session, (id, Party::Customer));
-        self.legs.insert(leg, OpenLeg { call: id, port: Some(rtp_port), closing: false });
         self.fact(Fact::CallStarted {
             tenant: tenant.clone(),
             call: id,
             direction: CallDirection::Inbound,
-            trunk: Some(trunk),
+            trunk: Some(trunk).filter(|trunk| !trunk.is_empty()),
             from: Pii::new(from.clone()),
             to: number.did.clone(),
         });
@@ -175,7 +197,7 @@ impl Engine {
             }
             self.effect(Effect::LookUp { tenant, call: id, number: Pii::new(from) });
         }
-        self.media(id, MediaCommand::Open { leg, call: id, rtp_port });
+        self.open_leg(id, leg, &described);
         let is_late = self.calls.get(&id).is_some_and(|call| call.customer.media.is_none());
         if is_late && number.answer == AnswerWhen::Entry {
             self.answer_caller(now, id);
@@ -236,13 +258,11 @@ impl Engine {
             return;
         }
         leg.awaits_answer = false;
-        let media = match answer.map(sdp::read_answer) {
-            Some(Ok(media)) => media,
-            Some(Err(_)) | None => {
-                self.end_call_by_stage(now, id, "no_media");
-                return;
-            }
+        let Some(media) = self.settle_leg(id, session, answer) else {
+            self.end_call_by_stage(now, id, "no_media");
+            return;
         };
+        let Some(leg) = self.leg_mut(id, session) else { return };
         let was_new = leg.media.is_none();
         leg.media = Some(media.clone());
         let leg = leg.id;

@@ -249,7 +249,7 @@ impl Engine {
             return;
         };
         let Some(leg) = self.leg_mut(id, session) else { return };
-        let mut local = leg.local.clone();
+        let (mut local, settled) = (leg.local.clone(), leg.media.clone());
         local.version += 1;
         let Some(offer) = offer else {
             let codec = leg.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
@@ -261,7 +261,13 @@ impl Engine {
         };
         let known = local.srtp.take();
         local.srtp = self.srtp_key_for(Some(offer), known);
-        let (body, media) = match sdp::answer(offer, &local, Direction::SendRecv) {
+        let answered = if sdp::is_browsers(offer) != local.webrtc.is_some() {
+            // A leg stays what it was opened as.
+            Err(sdp::SdpError::NoAudio)
+        } else {
+            self.answer_page(settled.as_ref(), &mut local, offer)
+        };
+        let (body, media) = match answered {
             Ok(answer) => answer,
             Err(error) => {
                 let code = if matches!(error, sdp::SdpError::Malformed(_)) { 400 } else { 488 };
@@ -271,6 +277,7 @@ impl Engine {
         };
         let Some(leg) = self.leg_mut(id, session) else { return };
         leg.local = local;
+        leg.local.settled(&media);
         leg.media = Some(media.clone());
         let holds = !media.direction.sends() || media.remote_rtp.is_none();
         let leg = leg.id;
@@ -278,6 +285,7 @@ impl Engine {
         self.endpoint.accept_reoffer(now, session, body);
         if party == Party::Agent && self.is_leads_leg(id, leg) {
             self.set_phone_hold(now, id, holds);
+            self.follow_browser(now, id);
         }
         if !holds {
             self.turn_to_line(now, id, leg);

@@ -9,7 +9,7 @@ use super::room::{Floor, Role, Step, Who};
 use super::transfer::status_of;
 use super::{Leg, cut};
 use crate::acd::agent::Reach;
-use crate::engine::{Engine, OpenLeg, Party};
+use crate::engine::{Engine, Party};
 use crate::fact::OfferEnd;
 use crate::limits::NUMBER_LEN_MAX;
 
@@ -77,7 +77,7 @@ impl Engine {
         let to = self.named_by_phone(id, &invite.target.user).ok_or(NO_DIALOG)?;
         let answered = self.answer_phone(now, session, invite)?;
         if let Err(nack) = self.consult(now, id, by, to) {
-            self.ports.put_back(answered.leg.local.rtp.port());
+            self.put_back(&answered.leg.local);
             return Err(status_of(&nack));
         }
         let Answered { leg, media, body } = answered;
@@ -98,15 +98,18 @@ impl Engine {
         // A late offer would leave the leg without media until the ACK.
         let offer = invite.offer.as_deref().ok_or(NOT_ACCEPTABLE)?;
         let has_room = self.legs.len() < self.config.legs_max.min(self.ports.capacity()) && !self.draining;
-        let port = if has_room { self.ports.take(now) } else { None };
-        let port = port.ok_or(FULL)?;
-        let rtp = std::net::SocketAddr::new(self.media_ip_for(&invite.flow), port);
+        let webrtc = if has_room && sdp::is_browsers(offer) { self.browser_half() } else { None };
+        let port = if has_room && webrtc.is_none() { self.ports.take(now) } else { None };
+        let plain = port.map(|port| std::net::SocketAddr::new(self.media_ip_for(&invite.flow), port));
+        let rtp = webrtc.as_ref().map(|half| half.address()).or(plain).ok_or(FULL)?;
         let srtp = self.srtp_key_for(Some(offer), None);
-        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp, wideband: false };
+        let session_id = self.rng.next_u64() >> 2;
+        let mut local = sdp::Local { rtp, session_id, version: 1, srtp, wideband: false, webrtc };
         let Ok((body, media)) = sdp::answer(offer, &local, Direction::SendRecv) else {
-            self.ports.put_back(port);
+            self.put_back(&local);
             return Err(NOT_ACCEPTABLE);
         };
+        local.settled(&media);
         let id = LegId::new(now, &mut self.rng);
         let leg = Leg {
             id,
@@ -121,12 +124,11 @@ impl Engine {
     }
 
     pub(super) fn open_phone_leg(&mut self, id: CallId, leg: &Leg, media: LegMedia) {
-        let (leg_id, rtp_port) = (leg.id, leg.local.rtp.port());
+        let leg_id = leg.id;
         if let Some(session) = leg.session {
             self.sessions.insert(session, (id, Party::Agent));
         }
-        self.legs.insert(leg_id, OpenLeg { call: id, port: Some(rtp_port), closing: false });
-        self.media(id, MediaCommand::Open { leg: leg_id, call: id, rtp_port });
+        self.open_leg(id, leg_id, &leg.local);
         self.media(id, MediaCommand::Connect { leg: leg_id, media });
     }
 

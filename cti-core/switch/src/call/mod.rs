@@ -27,6 +27,7 @@ mod transfer;
 mod voicemail;
 mod waiting;
 mod wanting_callback;
+mod web_phone;
 mod while_waiting;
 mod whisper;
 
@@ -65,6 +66,7 @@ pub(crate) struct Call {
     /// The customer is being dialled; over with their answer.
     #[serde(default)]
     pub dial: Option<Dial>,
+    /// Empty where a phone of our own called.
     pub trunk: String,
     /// The customer's number, whoever calls whom.
     pub from: Pii<String>,

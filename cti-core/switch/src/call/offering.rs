@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, LegId, OfferId, Timestamp};
-use cti_media::{Codec, Direction, MediaCommand, sdp};
+use cti_media::{Codec, Direction, sdp};
 use cti_sip::{InviteRequest, SessionId, Target};
 
+use super::web_phone::is_page;
 use super::{Leg, Offer, OfferStep, Records, Shown, Stage};
 use crate::acd::agent::{Agent, Desk, Reach};
 use crate::commands::{answer_on_phone, not_yours};
 use crate::desk::{CallerRecords, Event};
 use crate::effect::Effect;
-use crate::engine::{Engine, OpenLeg, Party};
+use crate::engine::{Engine, Party};
 use crate::fact::{Fact, OfferEnd, SegmentKind};
 use crate::input::CommandId;
 use crate::limits::{EXTRA_PHONES_PART, OFFER_SHOWN_WAIT, RECORDS_PAUSE};
@@ -169,6 +170,14 @@ impl Engine {
             }
             return;
         }
+        self.ring_phone(now, id, offer_id, is_extra, false);
+    }
+
+    /// `plainly`: the page, if it is one, wants a telephone's sound.
+    fn ring_phone(&mut self, now: Timestamp, id: CallId, offer_id: OfferId, is_extra: bool, plainly: bool) {
+        let Some(call) = self.calls.get(&id) else { return };
+        let Some(agent) = call.offer(offer_id).map(|offer| offer.agent.clone()) else { return };
+        let tenant = call.tenant.clone();
         let Some(target) = self.agent(&tenant, &agent).and_then(|known| self.phone_of(&tenant, known)) else {
             self.offer_over(now, id, offer_id, OfferEnd::Failed, "unreachable");
             return;
@@ -180,13 +189,16 @@ impl Engine {
         } else {
             self.legs.len() < self.config.legs_max
         };
-        let Some(port) = (if has_room { self.ports.take(now) } else { None }) else {
+        let webrtc = if has_room && !plainly && is_page(&target.flow) { self.browser_half() } else { None };
+        let port = if has_room && webrtc.is_none() { self.ports.take(now) } else { None };
+        let plain = port.map(|port| std::net::SocketAddr::new(self.media_ip_for(&target.flow), port));
+        let Some(rtp) = webrtc.as_ref().map(|half| half.address()).or(plain) else {
             self.offer_without_port(now, id, offer_id);
             return;
         };
         let leg_id = LegId::new(now, &mut self.rng);
-        let rtp = std::net::SocketAddr::new(self.media_ip_for(&target.flow), port);
-        let local = sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None, wideband: false };
+        let local =
+            sdp::Local { rtp, session_id: self.rng.next_u64() >> 2, version: 1, srtp: None, wideband: false, webrtc };
         let Some(call) = self.calls.get(&id) else { return };
         let codec = call.customer.media.as_ref().map_or(Codec::Pcma, |media| media.codec);
         let mut headers = vec![(CALL_HEADER.to_owned(), id.to_string())];
@@ -201,8 +213,7 @@ impl Engine {
             headers,
             credentials: None,
         };
-        self.legs.insert(leg_id, OpenLeg { call: id, port: Some(port), closing: false });
-        self.media(id, MediaCommand::Open { leg: leg_id, call: id, rtp_port: port });
+        self.open_leg(id, leg_id, &local);
         let session = self.endpoint.invite(now, request);
         self.sessions.insert(session, (id, Party::Agent));
         if let Some(offer) = self.calls.get_mut(&id).and_then(|call| call.offer_mut(offer_id)) {
@@ -316,8 +327,15 @@ impl Engine {
         }
         let Some(offer) = call.all_offers_mut().find(|offer| offer.session() == Some(session)) else { return };
         let offer_id = offer.id;
+        // RFC 3261 21.4.26: a telephone that speaks SIP by websocket may have no other sound than telephones have.
+        let refused = offer.leg.take_if(|leg| code == 488 && leg.is_web_phone());
         if let Some(leg) = &mut offer.leg {
             leg.session = None;
+        }
+        if let Some(leg) = refused {
+            self.close_media(leg.id);
+            self.ring_phone(now, id, offer_id, false, true);
+            return;
         }
         self.offer_over(now, id, offer_id, OfferEnd::Failed, &code.to_string());
     }

@@ -2,7 +2,7 @@
 
 use cti_acd::Left;
 use cti_base::{AgentName, CallId, OfferId, RecordingId, Timestamp};
-use cti_media::{MediaCommand, sdp};
+use cti_media::MediaCommand;
 use cti_sip::SessionId;
 
 use super::{Call, Heard, Offer, OfferStep, Stage, Talking, Tune, Who};
@@ -25,9 +25,10 @@ impl Engine {
             self.endpoint.hangup(now, session, None);
             return;
         };
-        let media = answer.and_then(|answer| sdp::read_answer(answer).ok());
+        let media = self.settle_leg(id, session, answer);
         if let Some(guest) = self.calls.get(&id).and_then(|call| call.guest_by_session(session)) {
             self.guest_answered(now, id, guest, media);
+            self.ask_pages_of(now, id);
             return;
         }
         if matches!(self.calls.get(&id).map(|call| &call.stage), Some(Stage::Sent(_))) {
@@ -47,6 +48,8 @@ impl Engine {
                 } else {
                     self.connect(now, id, offer);
                 }
+                // Rung by an earlier process, it answered that one's half.
+                self.ask_pages_of(now, id);
             }
             None => self.offer_over(now, id, offer, OfferEnd::Failed, "no_media"),
         }

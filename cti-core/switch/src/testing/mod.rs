@@ -4,7 +4,7 @@ mod phone;
 mod world;
 
 pub use phone::{Phone, Plan, Seen};
-pub use world::{START_MS, SWITCH, Settings, Tap, WorkerLeg, World};
+pub use world::{START_MS, SWITCH, Settings, Tap, WorkerLeg, World, edge};
 
 use std::collections::BTreeMap;
 

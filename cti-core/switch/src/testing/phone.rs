@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cti_base::{Rng, Timestamp};
+use cti_media::webrtc::Half;
 use cti_media::{Codec, Direction, LegMedia, sdp};
 use cti_sip::{
     Account, DigestPolicy, EndCause, Endpoint, EndpointConfig, Event, InviteRequest, Packet, RegisterRequest, Replaces,
@@ -85,6 +86,8 @@ pub struct Phone {
     pub media: BTreeMap<SessionId, LegMedia>,
     /// How long to talk before hanging up, for calls made by this phone.
     pub talk: Option<Duration>,
+    /// Where the phone is in a page: its half of every connection. Others refuse what is a page's.
+    pub page: Option<Box<Half>>,
     endpoint: Endpoint,
     offers: BTreeMap<SessionId, Bytes>,
     live: BTreeMap<SessionId, ()>,
@@ -96,7 +99,7 @@ pub struct Phone {
 impl Phone {
     pub fn new(address: SocketAddr, seed: u64, plan: Plan) -> Self {
         let config = EndpointConfig {
-            listeners: vec![(Transport::Udp, address)],
+            listeners: vec![(Transport::Udp, address), (Transport::Ws, address)],
             advertised: None,
             local_ip: address.ip(),
             local_ip6: None,
@@ -113,6 +116,7 @@ impl Phone {
             seen: Vec::new(),
             media: BTreeMap::new(),
             talk: None,
+            page: None,
             endpoint: Endpoint::new(config, Rng::from_number(seed)),
             offers: BTreeMap::new(),
             live: BTreeMap::new(),
@@ -231,6 +235,9 @@ impl Phone {
             Todo::Answer(session) => {
                 let Some(offer) = self.offers.remove(&session) else { return };
                 let local = self.local(1);
+                if sdp::is_browsers(&offer) && self.page.is_none() {
+                    return self.carry_out(now, Todo::Refuse(session, 488));
+                }
                 let (body, media) = sdp::answer(&offer, &local, Direction::SendRecv).expect("the switch's offer");
                 self.media.insert(session, media);
                 self.endpoint.accept(now, session, body);
@@ -271,7 +278,8 @@ impl Phone {
             Event::Confirmed { session, answer: _ } => Seen::Confirmed { session },
             Event::Progress { session, code, sdp: _ } => Seen::Progress { session, code },
             Event::Answered { session, sdp } => {
-                if let Some(Ok(media)) = sdp.as_deref().map(sdp::read_answer) {
+                let local = self.local(1);
+                if let Some(Ok(media)) = sdp.map(|answer| sdp::read_answer_of(&answer, &local)) {
                     self.media.insert(session, media);
                 }
                 if let Some(talk) = self.talk {
@@ -292,12 +300,22 @@ impl Phone {
                 Seen::AskedToTalk { session }
             }
             Event::Reanswered { session, result } => {
-                let media = result.ok().flatten().and_then(|body| sdp::read_answer(&body).ok());
+                let local = self.local(2);
+                let media = result.ok().flatten().and_then(|body| sdp::read_answer_of(&body, &local).ok());
+                self.media.extend(media.clone().map(|media| (session, media)));
                 Seen::Reanswered { session, direction: media.map(|media| media.direction) }
             }
             Event::RegisterResult { registration: _, result } => Seen::Registered(result),
-            Event::Reoffer { session, sdp: _ } => {
-                self.endpoint.reject_reoffer(now, session, 488);
+            Event::Reoffer { session, sdp } => {
+                let local = self.local(2);
+                let offer = sdp.filter(|_| self.page.is_some());
+                match offer.and_then(|offer| sdp::answer(&offer, &local, Direction::SendRecv).ok()) {
+                    Some((body, media)) => {
+                        self.media.insert(session, media);
+                        self.endpoint.accept_reoffer(now, session, body);
+                    }
+                    None => self.endpoint.reject_reoffer(now, session, 488),
+                }
                 return;
             }
             // No phone of these is asked to.
@@ -337,6 +355,7 @@ impl Phone {
             version,
             srtp: None,
             wideband: false,
+            webrtc: self.page.clone(),
         }
     }
 }

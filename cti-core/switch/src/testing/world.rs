@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cti_base::{AgentName, CallId, LegId, RecordingId, Rng, TenantId, Timestamp};
+use cti_media::webrtc::Edge;
 use cti_media::{Gap, Hears, LegStats, MediaCommand, MediaEvent, PlayId, Recorded, Side};
-use cti_sip::{DigestPolicy, EndpointConfig, Flow, Packet, Transmit, Transport};
+use cti_sip::{ConnectionId, DigestPolicy, EndpointConfig, Flow, Packet, Transmit, Transport};
 
 use super::phone::{Phone, Plan};
 use crate::config::Tenant;
@@ -137,7 +138,7 @@ impl World {
     pub fn new(seed: u64, settings: Settings) -> Self {
         let address: SocketAddr = SWITCH.parse().expect("an address");
         let sip = EndpointConfig {
-            listeners: vec![(Transport::Udp, address)],
+            listeners: vec![(Transport::Udp, address), (Transport::Ws, address)],
             advertised: None,
             local_ip: address.ip(),
             local_ip6: None,
@@ -154,6 +155,7 @@ impl World {
             media_loopback: false,
             rtp_ports: settings.rtp_ports.clone(),
             legs_max: settings.legs_max,
+            browsers: Some(edge("sha-256 01:23")),
         };
         let mut rng = Rng::from_number(seed);
         let mut engine_seed = [0; 32];
@@ -396,7 +398,9 @@ impl World {
         let Some(phone) = self.phones.get_mut(&address) else { return };
         let out = phone.run(now);
         for Transmit { flow, bytes } in out {
-            let back = Flow { transport: flow.transport, local: flow.remote, remote: address, connection: None };
+            // A phone has one websocket, and keeps it.
+            let connection = (flow.transport == Transport::Ws).then(|| ConnectionId(u64::from(address.port())));
+            let back = Flow { transport: flow.transport, local: flow.remote, remote: address, connection };
             self.post(Due::ToSwitch(Packet { flow: back, bytes }));
         }
     }
@@ -568,3 +572,9 @@ impl World {
 
 /// 2026-11-23 08:00:00 in Shanghai, a Monday.
 pub const START_MS: u64 = 1_795_392_000_000;
+
+/// Where browsers reach the switch, by a certificate of this fingerprint.
+pub fn edge(fingerprint: &str) -> Edge {
+    let fingerprint = fingerprint.parse().expect("a fingerprint");
+    Edge { addresses: vec!["192.0.2.1:20999".parse().expect("an address")], fingerprint }
+}

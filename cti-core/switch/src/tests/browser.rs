@@ -1,7 +1,7 @@
 //! Agents who talk by the browser: rung by the frame, answered by `offer.accept`, there again after whatever happened.
 
 use cti_base::{AgentName, TenantId};
-use cti_media::MediaCommand;
+use cti_media::{Browser, MediaCommand};
 
 use super::*;
 use crate::Input;
@@ -173,7 +173,8 @@ fn after_a_crash_the_caller_hears_music_until_the_browser_is_connected_anew() {
     assert_eq!(world.live(ACME).agents[0].media, MediaHealth::None, "its desk has not come back either");
     assert!(playing(&world).contains("music/default"));
     let opened = |(at, command): &&(_, MediaCommand)| {
-        *at == world.now && matches!(command, MediaCommand::OpenBrowser { agent, .. } if agent.as_str() == "1001")
+        *at == world.now
+            && matches!(command, MediaCommand::OpenBrowser { browser: Browser::Desk { agent, .. }, .. } if agent.as_str() == "1001")
     };
     assert_eq!(world.media.iter().filter(opened).count(), 1);
     world.desk_connects(ACME, "1001");

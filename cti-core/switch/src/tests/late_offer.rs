@@ -42,6 +42,7 @@ fn our_offer_is_in_the_200_and_their_answer_in_the_ack() {
         version: 1,
         srtp: None,
         wideband: false,
+        webrtc: None,
     };
     let (answer, _) = sdp::answer(offer.as_bytes(), &local, cti_media::Direction::SendRecv).expect("our offer");
     let answer = String::from_utf8(answer.to_vec()).expect("text");

@@ -30,6 +30,7 @@ mod talking;
 mod tenant_file;
 mod transfer;
 mod voicemail;
+mod web_phone;
 mod while_waiting;
 mod whisper;
 
@@ -74,7 +75,7 @@ fn world_with(file: &Value, plan: Plan, settings: Settings) -> World {
     world.phone(carrier()).plan = Plan::Ring;
     for agent in file["agent"].as_array().into_iter().flatten() {
         if let Some(uri) = agent["phone"]["uri"].as_str() {
-            world.add_phone(uri.split('@').nth(1).expect("a host"), plan);
+            world.add_phone(uri.split(['@', ';']).nth(1).expect("a host"), plan);
         }
     }
     world
