@@ -32,6 +32,9 @@ if (CAPTURE) ARGS.push('--use-fake-device-for-media-stream', '--use-fake-ui-for-
 
 /** The server's certificate is the test's own. */
 if (process.env.ZONGJI_SOCKET?.startsWith('wss:')) ARGS.push('--ignore-certificate-errors');
+/** A network that lets no datagrams through. */
+export const NO_UDP = process.env.ZONGJI_NO_UDP === '1';
+if (NO_UDP) ARGS.push('--webrtc-ip-handling-policy=disable_non_proxied_udp');
 
 let failed = 0;
 let passed = 0;

@@ -3,7 +3,7 @@
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
 import { build } from 'vite';
-import { check, page, sleep, walk } from './chromium.mjs';
+import { NO_UDP, check, page, sleep, walk } from './chromium.mjs';
 import { bench, hearsTone } from './ear.mjs';
 
 const [SOCKET, SECRET] = [process.env.ZONGJI_SOCKET, process.env.ZONGJI_SECRET];
@@ -72,8 +72,16 @@ await walk('phone', async () => {
   let ms = await hearsTone(page, COLLEAGUE_HZ, 12_000);
   check(ms !== null, 'it calls a queue and hears who answers', `${ms} ms, ${await said()}`);
   await sleep(3_000);
+  const way = await page.evaluate(async () => {
+    const reports = [...(await phone.session.connection.getStats()).values()];
+    const pair = reports.find((report) => report.type === 'candidate-pair' && report.nominated && report.state === 'succeeded');
+    return reports.find((report) => report.id === pair?.remoteCandidateId)?.protocol;
+  });
+  check(way === (NO_UDP ? 'tcp' : 'udp'), 'by the way that there is', way);
   await page.evaluate(() => phone.session.terminate());
   check(await until(() => phone.ended === 1, 5_000), 'it hangs up');
+
+  if (NO_UDP) return;
 
   await bench('ring');
   check(await until(() => phone.session.isEstablished(), 12_000), 'it is rung and answers', await said());

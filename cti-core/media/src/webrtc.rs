@@ -38,6 +38,9 @@ pub struct Fingerprint {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edge {
     pub addresses: Vec<SocketAddr>,
+    /// Whether they may connect to these as well, where datagrams do not come through.
+    #[serde(default)]
+    pub streams: bool,
     pub fingerprint: Fingerprint,
 }
 

@@ -17,8 +17,10 @@ const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const MID_EXTENSION_NUMBER: u8 = 1;
 /// Numbers of one-byte header extensions (RFC 8285 4.2).
 const EXTENSION_MAX: u8 = 14;
-/// Of all our candidates: there is one component, and ICE prefers them in the order in which they stand.
-const HOST_PREFERENCE: u32 = 126;
+/// A candidate's protocol, the preference of its type, and what follows it. Datagrams come first (RFC 6544 4.2).
+type Protocol = (&'static str, u32, &'static str);
+const UDP: Protocol = ("udp", 126, "");
+const TCP: Protocol = ("tcp", 90, " tcptype passive");
 
 /// Whether the text speaks of such a line anywhere.
 pub(super) fn may_be_browsers(text: &[u8]) -> bool {
@@ -95,8 +97,12 @@ fn describe(line: &mut Media, ours: &Half, setup: &str, mid_extension: Option<u8
     line.add_attribute_with_value("fingerprint", &ours.edge.fingerprint);
     line.add_attribute_with_value("ice-ufrag", &ours.ice.ufrag);
     line.add_attribute_with_value("ice-pwd", ours.ice.password.expose());
-    for (at, address) in ours.edge.addresses.iter().enumerate() {
-        line.add_attribute_with_value("candidate", candidate(at, *address));
+    let mut foundation = 0;
+    for protocol in [UDP, TCP].into_iter().take(if ours.edge.streams { 2 } else { 1 }) {
+        for (at, address) in ours.edge.addresses.iter().enumerate() {
+            foundation += 1;
+            line.add_attribute_with_value("candidate", candidate(foundation, at, protocol, *address));
+        }
     }
     line.add_attribute_from_str("end-of-candidates");
     if let Some(number) = mid_extension {
@@ -106,11 +112,11 @@ fn describe(line: &mut Media, ours: &Half, setup: &str, mid_extension: Option<u8
     line.add_attribute_with_value("ssrc", format!("{} cname:zongji", ours.ssrc));
 }
 
-/// A host candidate (RFC 8839 5.1), earlier ones preferred (RFC 8445 5.1.2).
-fn candidate(at: usize, address: SocketAddr) -> String {
+/// A host candidate (RFC 8839 5.1, RFC 6544 4.5), earlier ones preferred (RFC 8445 5.1.2).
+fn candidate(foundation: usize, at: usize, (protocol, kind, more): Protocol, address: SocketAddr) -> String {
     let preference = 65_535u32.saturating_sub(at as u32);
-    let priority = (HOST_PREFERENCE << 24) + (preference << 8) + 255;
-    format!("{} 1 udp {priority} {} {} typ host", at + 1, address.ip(), address.port())
+    let priority = (kind << 24) + (preference << 8) + 255;
+    format!("{foundation} 1 {protocol} {priority} {} {} typ host{more}", address.ip(), address.port())
 }
 
 /// The line's own word comes before the session's.

@@ -14,11 +14,11 @@ use str0m::change::SdpOffer;
 use str0m::config::DtlsCert;
 use str0m::format::{Codec as Format, FormatParams};
 use str0m::media::{Frequency, MediaKind, Mid};
-use str0m::net::{Protocol, Receive};
+use str0m::net::{Protocol, Receive, TcpType};
 use str0m::rtp::{Extension, RtpPacket, RtpWrite};
 use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc, RtcConfig, RtcError};
 
-use super::socket::Listening;
+use super::socket::Net;
 
 /// What a step brought.
 pub enum Said {
@@ -28,6 +28,12 @@ pub enum Said {
     Down,
     /// A whole RTP packet.
     Audio(Vec<u8>),
+}
+
+/// What browsers are told of us: our addresses, and whether they may connect to these.
+pub struct Told {
+    pub addresses: Vec<SocketAddr>,
+    pub streams: bool,
 }
 
 pub struct Device {
@@ -64,24 +70,16 @@ impl Identity {
 
 impl Device {
     /// Takes a page's offer; the device and the answer. An error is for a person.
-    pub fn accept(now: Instant, offer: &str, told: &[SocketAddr], numbers: [u32; 2]) -> Result<(Self, String), String> {
+    pub fn accept(now: Instant, offer: &str, told: &Told, numbers: [u32; 2]) -> Result<(Self, String), String> {
         let made = catch_unwind(AssertUnwindSafe(|| Self::make(now, offer, told, numbers)));
         made.unwrap_or_else(|_| Err("it is none that this server can work with".to_owned()))
     }
 
-    fn make(
-        now: Instant,
-        offer: &str,
-        told: &[SocketAddr],
-        [ssrc, numbers]: [u32; 2],
-    ) -> Result<(Self, String), String> {
+    fn make(now: Instant, offer: &str, told: &Told, [ssrc, numbers]: [u32; 2]) -> Result<(Self, String), String> {
         let offer = SdpOffer::from_sdp_string(offer).map_err(|error| error.to_string())?;
         let config = RtcConfig::new().set_ice_lite(true).set_rtp_mode(true).clear_codecs();
         let mut rtc = config.enable_pcma(true, false).enable_pcmu(true, false).build(now);
-        for address in told {
-            let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
-            rtc.add_local_candidate(candidate);
-        }
+        add_candidates(&mut rtc, told)?;
         let answer = rtc.sdp_api().accept_offer(offer).map_err(|error| error.to_string())?;
         let ufrag = rtc.direct_api().local_ice_credentials().ufrag;
         let sequence = first_number(numbers);
@@ -96,7 +94,7 @@ impl Device {
         now: Instant,
         media: &LegMedia,
         identity: &Identity,
-        told: &[SocketAddr],
+        told: &Told,
         numbers: u32,
     ) -> Result<Self, String> {
         let settled = media.webrtc.as_ref().ok_or("it is no browser's")?;
@@ -109,7 +107,7 @@ impl Device {
         settled: &WebRtc,
         media: &LegMedia,
         identity: &Identity,
-        told: &[SocketAddr],
+        told: &Told,
         numbers: u32,
     ) -> Result<Self, String> {
         let text = |error: RtcError| error.to_string();
@@ -125,10 +123,7 @@ impl Device {
             config = config.set_extension(number, Extension::RtpMid);
         }
         let mut rtc = config.build(now);
-        for address in told {
-            let candidate = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
-            rtc.add_local_candidate(candidate);
-        }
+        add_candidates(&mut rtc, told)?;
         let mid = Mid::from(settled.ours.mid.as_str());
         let mut direct = rtc.direct_api();
         // The side that is not lite decides (RFC 8445 6.1.1).
@@ -163,21 +158,20 @@ impl Device {
     pub fn receive(
         &mut self,
         now: Instant,
-        from: SocketAddr,
-        to: SocketAddr,
+        (protocol, from, to): (Protocol, SocketAddr, SocketAddr),
         datagram: &[u8],
-        sockets: &[Listening],
+        net: &mut Net,
         said: &mut Vec<Said>,
     ) -> bool {
-        self.step(sockets, said, |device| {
+        self.step(net, said, |device| {
             // What is no packet at all is nothing to be told of: anybody can send it.
-            let Ok(receive) = Receive::new(Protocol::Udp, from, to, datagram) else { return Ok(()) };
+            let Ok(receive) = Receive::new(protocol, from, to, datagram) else { return Ok(()) };
             device.rtc.handle_input(Input::Receive(now, receive))
         })
     }
 
-    pub fn timeout(&mut self, now: Instant, sockets: &[Listening], said: &mut Vec<Said>) -> bool {
-        self.step(sockets, said, |device| device.rtc.handle_input(Input::Timeout(now)))
+    pub fn timeout(&mut self, now: Instant, net: &mut Net, said: &mut Vec<Said>) -> bool {
+        self.step(net, said, |device| device.rtc.handle_input(Input::Timeout(now)))
     }
 
     /// One RTP packet of a call for the browser.
@@ -186,19 +180,19 @@ impl Device {
         now: Instant,
         at: Timestamp,
         packet: &mut [u8],
-        sockets: &[Listening],
+        net: &mut Net,
         said: &mut Vec<Said>,
     ) -> bool {
-        self.step(sockets, said, |device| {
+        self.step(net, said, |device| {
             device.write(now, at, packet);
             Ok(())
         })
     }
 
     /// Tells the browser that this is the end.
-    pub fn end(&mut self, sockets: &[Listening]) {
+    pub fn end(&mut self, net: &mut Net) {
         let mut said = Vec::new();
-        self.step(sockets, &mut said, |device| device.rtc.close());
+        self.step(net, &mut said, |device| device.rtc.close());
     }
 
     fn write(&mut self, now: Instant, at: Timestamp, packet: &mut [u8]) {
@@ -229,13 +223,13 @@ impl Device {
     /// One change, and everything that follows from it.
     fn step(
         &mut self,
-        sockets: &[Listening],
+        net: &mut Net,
         said: &mut Vec<Said>,
         change: impl FnOnce(&mut Self) -> Result<(), RtcError>,
     ) -> bool {
         let done = catch_unwind(AssertUnwindSafe(|| {
             change(self)?;
-            self.drain(sockets, said)
+            self.drain(net, said)
         }));
         match done {
             Ok(Ok(())) => self.rtc.is_alive(),
@@ -250,20 +244,14 @@ impl Device {
         }
     }
 
-    fn drain(&mut self, sockets: &[Listening], said: &mut Vec<Said>) -> Result<(), RtcError> {
+    fn drain(&mut self, net: &mut Net, said: &mut Vec<Said>) -> Result<(), RtcError> {
         loop {
             match self.rtc.poll_output()? {
                 Output::Timeout(due) => {
                     self.due = due;
                     return Ok(());
                 }
-                Output::Transmit(transmit) => {
-                    let socket = sockets.iter().find(|socket| socket.told == transmit.source);
-                    let sent = socket.map(|socket| socket.socket.send_to(&transmit.contents, transmit.destination));
-                    if let Some(Err(error)) = sent {
-                        tracing::trace!(%error, to = %transmit.destination, "a packet to a browser can not be sent");
-                    }
-                }
+                Output::Transmit(transmit) => net.send(&transmit),
                 Output::Event(event) => self.event(event, said),
             }
         }
@@ -280,6 +268,18 @@ impl Device {
             _ => {}
         }
     }
+}
+
+fn add_candidates(rtc: &mut Rtc, told: &Told) -> Result<(), String> {
+    for address in &told.addresses {
+        let datagrams = Candidate::host(*address, Protocol::Udp).map_err(|error| error.to_string())?;
+        rtc.add_local_candidate(datagrams);
+        if told.streams {
+            let streams = Candidate::builder().tcp().host(*address).tcptype(TcpType::Passive).build();
+            rtc.add_local_candidate(streams.map_err(|error| error.to_string())?);
+        }
+    }
+    Ok(())
 }
 
 fn credentials(ice: &webrtc::IceCredentials) -> IceCreds {

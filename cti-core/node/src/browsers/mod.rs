@@ -16,6 +16,7 @@ mod device;
 mod run;
 mod socket;
 mod stun;
+mod tcp;
 #[cfg(test)]
 mod tests;
 

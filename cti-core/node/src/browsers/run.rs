@@ -11,9 +11,10 @@ use cti_base::LegId;
 use cti_media::LegMedia;
 use cti_media::webrtc::{Edge, WebRtc};
 use mio::{Events, Poll, Token};
+use str0m::net::Protocol;
 
-use super::device::{self, Device, Identity, Said};
-use super::socket::Listening;
+use super::device::{self, Device, Identity, Said, Told};
+use super::socket::Net;
 use super::{BROWSERS_MAX, BrowserEvent, Command, Ear, Listen, OfferError, Reply, Who, stun};
 use crate::clock;
 
@@ -44,10 +45,12 @@ pub(super) struct Run<E> {
     woken: Arc<AtomicBool>,
     events: E,
     identity: Identity,
-    listening: Vec<Listening>,
+    net: Net,
+    /// Streams that had more to read than their turn.
+    unread: Vec<usize>,
     browsers: BTreeMap<Key, Browser>,
     by_ufrag: BTreeMap<String, Key>,
-    by_source: BTreeMap<SocketAddr, Key>,
+    by_source: BTreeMap<Source, Key>,
     legs: BTreeMap<LegId, Key>,
     /// What a leg hears, by the browser that it is tied to. An agent's browser speaks to one leg at a time.
     ears: BTreeMap<Key, (LegId, Ear)>,
@@ -64,6 +67,13 @@ enum Key {
     Phone(LegId),
 }
 
+/// Where a browser's packets come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Datagrams(SocketAddr),
+    Stream(SocketAddr),
+}
+
 struct Browser {
     device: Device,
     /// What settled a phone's.
@@ -74,7 +84,7 @@ struct Browser {
     heard_at: Instant,
     /// Since when it is as it is.
     since: Instant,
-    sources: Vec<SocketAddr>,
+    sources: Vec<Source>,
 }
 
 impl<E: Fn(BrowserEvent)> Run<E> {
@@ -85,15 +95,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
         woken: Arc<AtomicBool>,
         events: E,
     ) -> io::Result<Self> {
-        let mut listening: Vec<Listening> = Vec::new();
-        for (index, listen) in listen.iter().enumerate() {
-            let mut listen = *listen;
-            // All addresses have one port, which is any free one where the first has any.
-            if let Some(first) = listening.first().filter(|_| listen.bind.port() == 0) {
-                listen.bind.set_port(first.told.port());
-            }
-            listening.push(Listening::bind(&poll, Token(index + 1), listen)?);
-        }
+        let net = Net::bind(&poll, WAKER.0 + 1, listen)?;
         let identity = Identity::new().map_err(io::Error::other)?;
         Ok(Self {
             poll,
@@ -101,7 +103,8 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             woken,
             events,
             identity,
-            listening,
+            net,
+            unread: Vec::new(),
             browsers: BTreeMap::new(),
             by_ufrag: BTreeMap::new(),
             by_source: BTreeMap::new(),
@@ -114,11 +117,12 @@ impl<E: Fn(BrowserEvent)> Run<E> {
     }
 
     pub fn port(&self) -> u16 {
-        self.listening.first().map_or(0, |listening| listening.told.port())
+        self.net.datagrams.first().map_or(0, |listening| listening.told.port())
     }
 
     pub fn edge(&self) -> Edge {
-        Edge { addresses: self.told(), fingerprint: self.identity.fingerprint.clone() }
+        let Told { addresses, streams } = self.told();
+        Edge { addresses, streams, fingerprint: self.identity.fingerprint.clone() }
     }
 
     pub fn run(mut self) {
@@ -131,9 +135,16 @@ impl<E: Fn(BrowserEvent)> Run<E> {
                 break;
             }
             let mut unread = false;
-            for index in 0..self.listening.len() {
+            for index in 0..self.net.datagrams.len() {
                 unread |= self.read(index);
             }
+            let mut streams = std::mem::take(&mut self.unread);
+            streams
+                .extend(events.iter().map(|event| event.token().0).filter(|token| *token > self.net.datagrams.len()));
+            for token in streams {
+                self.turn_stream(token);
+            }
+            unread |= !self.unread.is_empty();
             self.woken.store(false, Ordering::Release);
             if self.take_commands().is_break() {
                 break;
@@ -145,7 +156,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             self.look_after();
         }
         for browser in self.browsers.values_mut() {
-            browser.device.end(&self.listening);
+            browser.device.end(&mut self.net);
         }
     }
 
@@ -155,16 +166,18 @@ impl<E: Fn(BrowserEvent)> Run<E> {
             return Some(Duration::ZERO);
         }
         let now = Instant::now();
-        let due = self.browsers.values().map(|browser| browser.device.due).min()?;
+        let due = self.browsers.values().map(|browser| browser.device.due).min();
+        let due = due.or_else(|| self.net.streams.is_open().then_some(now + LOOK_EVERY))?;
         Some(device::until(now, due.min(self.look_at.max(now))).min(LOOK_EVERY))
     }
 
     /// Reads a socket until it is empty or the others must have their turn, which is told.
     fn read(&mut self, index: usize) -> bool {
         for _ in 0..DRAIN_MAX {
-            let listening = &self.listening[index];
+            let listening = &self.net.datagrams[index];
+            let to = listening.told;
             match listening.socket.recv_from(&mut self.datagram[..]) {
-                Ok((len, from)) => self.packet(index, len, from),
+                Ok((len, from)) => drop(self.packet(Source::Datagrams(from), to, len)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
                 Err(error) => tracing::debug!(%error, "a browsers' socket reports an error"),
             }
@@ -172,28 +185,49 @@ impl<E: Fn(BrowserEvent)> Run<E> {
         true
     }
 
-    fn packet(&mut self, index: usize, len: usize, from: SocketAddr) {
+    fn turn_stream(&mut self, token: usize) {
+        let Some(came) = self.net.streams.turn(self.poll.registry(), token) else { return };
+        for packet in came.packets {
+            let Some(space) = self.datagram.get_mut(..packet.len()) else { continue };
+            space.copy_from_slice(&packet);
+            if self.packet(Source::Stream(came.from), came.to, packet.len()) {
+                self.net.streams.heard(came.from);
+            } else {
+                return self.net.streams.cut(self.poll.registry(), came.from);
+            }
+        }
+        if came.unread {
+            self.unread.push(token);
+        }
+    }
+
+    /// One packet; `false` where it is nobody's.
+    fn packet(&mut self, source: Source, to: SocketAddr, len: usize) -> bool {
         let datagram = &self.datagram[..len];
-        let key = match self.by_source.get(&from) {
+        let key = match self.by_source.get(&source) {
             Some(key) => key.clone(),
             None => {
                 // Strangers are told by their first words: one look-up, whoever floods the port.
-                let Some(key) = stun::local_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag)) else { return };
-                let key = key.clone();
-                let Some(browser) = self.browsers.get_mut(&key) else { return };
+                let known = stun::local_ufrag(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag)).cloned();
+                let Some(key) = known else { return false };
+                let Some(browser) = self.browsers.get_mut(&key) else { return false };
                 if browser.sources.len() == SOURCES_MAX {
                     self.by_source.remove(&browser.sources.remove(0));
                 }
-                browser.sources.push(from);
-                self.by_source.insert(from, key.clone());
+                browser.sources.push(source);
+                self.by_source.insert(source, key.clone());
                 key
             }
         };
-        let (now, to) = (Instant::now(), self.listening[index].told);
-        let Some(browser) = self.browsers.get_mut(&key) else { return };
+        let (protocol, from) = match source {
+            Source::Datagrams(from) => (Protocol::Udp, from),
+            Source::Stream(from) => (Protocol::Tcp, from),
+        };
+        let Some(browser) = self.browsers.get_mut(&key) else { return false };
         let mut said = std::mem::take(&mut self.said);
-        let lives = browser.device.receive(now, from, to, datagram, &self.listening, &mut said);
+        let lives = browser.device.receive(Instant::now(), (protocol, from, to), datagram, &mut self.net, &mut said);
         self.hear(&key, said, lives);
+        true
     }
 
     fn take_commands(&mut self) -> ControlFlow<()> {
@@ -266,8 +300,8 @@ impl<E: Fn(BrowserEvent)> Run<E> {
         self.browsers.len() >= BROWSERS_MAX && !self.browsers.contains_key(key)
     }
 
-    fn told(&self) -> Vec<SocketAddr> {
-        self.listening.iter().map(|listening| listening.told).collect()
+    fn told(&self) -> Told {
+        Told { addresses: self.net.told(), streams: self.net.streams.is_listening() }
     }
 
     /// It takes the place of the one before.
@@ -301,7 +335,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
         let Some(browser) = self.browsers.get_mut(key) else { return };
         let key = key.clone();
         let mut said = std::mem::take(&mut self.said);
-        let lives = browser.device.send(Instant::now(), clock::now(), &mut packet, &self.listening, &mut said);
+        let lives = browser.device.send(Instant::now(), clock::now(), &mut packet, &mut self.net, &mut said);
         self.hear(&key, said, lives);
     }
 
@@ -314,7 +348,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
         for key in due {
             let Some(browser) = self.browsers.get_mut(&key) else { continue };
             let mut said = std::mem::take(&mut self.said);
-            let lives = browser.device.timeout(now, &self.listening, &mut said);
+            let lives = browser.device.timeout(now, &mut self.net, &mut said);
             self.hear(&key, said, lives);
         }
         if now >= self.look_at {
@@ -333,6 +367,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
                 self.lose_browser(&key);
             }
             self.miss_quiet(now);
+            self.net.streams.look_after(self.poll.registry(), now);
         }
     }
 
@@ -405,7 +440,7 @@ impl<E: Fn(BrowserEvent)> Run<E> {
         for source in &browser.sources {
             self.by_source.remove(source);
         }
-        browser.device.end(&self.listening);
+        browser.device.end(&mut self.net);
     }
 }
 

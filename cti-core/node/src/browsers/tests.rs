@@ -1,6 +1,7 @@
 //! A browser made of str0m's other half, over real sockets on loopback: what it says reaches the leg, and the other way.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -331,5 +332,23 @@ fn what_is_no_offer_is_refused_with_words() {
     for datagram in [&[0u8; 40][..], &[22, 254, 253, 0], &[0x80; 20], b""] {
         stranger.send_to(datagram, port).expect("sent");
     }
+    rig.page();
+}
+
+#[test]
+fn a_stream_of_a_stranger_is_cut_and_one_that_says_nothing_is_left_for_a_while() {
+    let rig = Rig::new();
+    assert!(rig.thread.edge.streams);
+    let connect = || TcpStream::connect(rig.thread.edge.addresses[0]).expect("connected");
+    let ends = |mut stream: &TcpStream, within: Duration| {
+        stream.set_read_timeout(Some(within)).expect("a timeout");
+        let read = stream.read(&mut [0; 8]).map_err(|error| error.kind());
+        matches!(read, Ok(0) | Err(ErrorKind::ConnectionReset))
+    };
+    let (mut stranger, silent) = (connect(), connect());
+    stranger.write_all(&[0, 3, 1, 2, 3]).expect("sent");
+    assert!(ends(&stranger, WITHIN));
+    assert!(!ends(&silent, Duration::from_millis(300)));
+    // Browsers are served all the same.
     rig.page();
 }

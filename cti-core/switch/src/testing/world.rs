@@ -576,5 +576,5 @@ pub const START_MS: u64 = 1_795_392_000_000;
 /// Where browsers reach the switch, by a certificate of this fingerprint.
 pub fn edge(fingerprint: &str) -> Edge {
     let fingerprint = fingerprint.parse().expect("a fingerprint");
-    Edge { addresses: vec!["192.0.2.1:20999".parse().expect("an address")], fingerprint }
+    Edge { addresses: vec!["192.0.2.1:20999".parse().expect("an address")], streams: true, fingerprint }
 }

@@ -5,7 +5,7 @@ use crate::{Codec, Direction, LegMedia};
 fn local() -> Local {
     let addresses =
         vec!["192.0.2.1:20999".parse().expect("an address"), "127.0.0.1:20999".parse().expect("an address")];
-    let edge = Edge { addresses, fingerprint: "sha-256 01:AB".parse().expect("a fingerprint") };
+    let edge = Edge { addresses, streams: true, fingerprint: "sha-256 01:AB".parse().expect("a fingerprint") };
     let half = Half::new(edge, IceCredentials::from_random([3; ICE_SEED_LEN]), 77);
     let rtp = "192.0.2.1:20999".parse().expect("an address");
     Local { rtp, session_id: 7, version: 3, srtp: None, wideband: false, webrtc: Some(Box::new(half)) }
@@ -44,6 +44,7 @@ fn a_browsers_offer_is_answered_with_our_half_of_the_connection() {
         "a=ice-ufrag:DDDDDDDD",
         "a=candidate:1 1 udp 2130706431 192.0.2.1 20999 typ host",
         "a=candidate:2 1 udp 2130706175 127.0.0.1 20999 typ host",
+        "a=candidate:3 1 tcp 1526726655 192.0.2.1 20999 typ host tcptype passive",
         "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
         "a=ssrc:77 cname:zongji",
         "a=sendrecv",
