@@ -71,14 +71,9 @@ pub enum SdpError {
 /// offered: a peer with an order of its own would take it, and each packet would have to be transcoded. To a browser, where
 /// `local` has a half of its connection, it is of G.711 alone.
 pub fn offer(local: &Local, preferred: Codec, direction: Direction) -> Bytes {
-    let is_narrow = matches!(preferred, Codec::Pcma | Codec::Pcmu);
-    let preferred = if is_narrow || local.webrtc.is_none() { preferred } else { Codec::Pcma };
-    let mut codecs = vec![preferred, Codec::Pcma, Codec::Pcmu];
-    codecs.dedup();
-    if preferred == Codec::Pcmu {
-        codecs.truncate(2);
-    }
-    let codecs: Vec<_> = codecs.into_iter().map(|codec| (codec, codec.payload_type())).collect();
+    let preferred = if local.webrtc.is_none() { preferred } else { preferred.narrow() };
+    let others = [Codec::Pcma, Codec::Pcmu].into_iter().filter(|codec| *codec != preferred);
+    let codecs: Vec<_> = std::iter::once(preferred).chain(others).map(|codec| (codec, codec.payload_type())).collect();
     let profile = if local.webrtc.is_some() { webrtc::PROFILES[0] } else { "RTP/AVP" };
     let mut line = audio(local.rtp.port(), profile, &codecs, Some(DTMF_PAYLOAD_TYPE), direction);
     if let Some(ours) = &local.webrtc {

@@ -29,10 +29,10 @@ impl Engine {
     /// Whether one more may be asked to join.
     pub(super) fn room_for_guest(&self, id: CallId) -> Result<(), Nack> {
         let Some(call) = self.calls.get(&id) else { return Err(wrong_state("This call is over.")) };
-        let supervisor = |guest: &&Guest| matches!(guest.role, Role::Supervisor(_) | Role::Line);
-        let supervisors = call.guests().iter().filter(supervisor).count();
+        let is_party = |guest: &&Guest| matches!(guest.role, Role::Consulted | Role::Member);
+        let parties = call.guests().iter().filter(is_party).count();
         // The customer and whoever has the call are two of them.
-        if call.guests().len() - supervisors + 2 >= PARTIES_MAX {
+        if parties + 2 >= PARTIES_MAX {
             return Err(busy(format!("A call has at most {PARTIES_MAX} parties.")));
         }
         Ok(())
