@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use cti_base::{Rng, Timestamp};
 use cti_media::rtcp::Remote;
+use cti_media::webrtc::{Edge, Half, ICE_SEED_LEN, IceCredentials};
 use cti_media::{Direction, dtmf, rtp, sdp};
 
 const MUTATIONS: u32 = 1_000;
@@ -41,16 +42,21 @@ fn mutated(rng: &mut Rng, mut bytes: Vec<u8>) -> Vec<u8> {
 #[test]
 fn descriptions_of_the_corpus_are_answered_or_refused() {
     with_mutations("sdp", |bytes| {
-        let local = sdp::Local {
+        let fingerprint = "sha-256 01:AB".parse().expect("a fingerprint");
+        let edge = Edge { addresses: vec![([192, 0, 2, 1], 20_001).into()], streams: true, fingerprint };
+        let half = Half::new(edge, IceCredentials::from_random([3; ICE_SEED_LEN]), 77);
+        let mut local = sdp::Local {
             rtp: ([192, 0, 2, 1], 20_000).into(),
             session_id: 1,
             version: 1,
             srtp: None,
             wideband: false,
-            webrtc: None,
+            webrtc: sdp::is_browsers(bytes).then(|| Box::new(half)),
         };
-        if let Ok((answer, _)) = sdp::answer(bytes, &local, Direction::SendRecv) {
-            sdp::read_answer(&answer).expect("our own answer reads");
+        if let Ok((answer, media)) = sdp::answer(bytes, &local, Direction::SendRecv) {
+            local.settled(&media);
+            let ours = sdp::read_answer_of(&answer, &local);
+            assert!(ours.is_ok() || media.remote_rtp.is_none(), "our own answer reads: {ours:?}");
         }
         let _refused = sdp::read_answer(bytes);
         sdp::differs(bytes, bytes);
