@@ -67,6 +67,8 @@ pub struct Engine {
     pub(crate) endings: BTreeMap<CallId, Ending>,
     pub(crate) callbacks: Callbacks,
     pub(crate) sessions: BTreeMap<SessionId, (CallId, Party)>,
+    /// What agents dialled on phones of their own: for so long they are offered nothing.
+    pub(crate) lines: BTreeMap<SessionId, (TenantId, AgentName)>,
     pub(crate) offers: BTreeMap<OfferId, CallId>,
     /// Legs whose ports are in use, of live calls and of legs that are being closed.
     pub(crate) legs: BTreeMap<LegId, OpenLeg>,
@@ -189,6 +191,7 @@ impl Engine {
             endings: BTreeMap::new(),
             callbacks: Callbacks::default(),
             sessions: BTreeMap::new(),
+            lines: BTreeMap::new(),
             offers: BTreeMap::new(),
             legs: BTreeMap::new(),
             ports: PortPool::new(config.rtp_ports.clone()),
@@ -244,6 +247,7 @@ impl Engine {
         }
         self.run_acd(now);
         self.run_sip_events(now);
+        self.look_at_lines(now);
         self.send_transmits();
         self.alive = now;
         for measure in self.measures.drain(..) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use cti_acd::Acd;
 use cti_base::{AgentName, CallId, LegId, QueueName, RecordingId, Rng, TenantId, Timestamp};
 use cti_media::ports::PortPool;
-use cti_sip::{Endpoint, EndpointState};
+use cti_sip::{Endpoint, EndpointState, SessionId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -54,6 +54,7 @@ struct StateRef<'a> {
     legs: &'a BTreeMap<LegId, OpenLeg>,
     ports: &'a PortPool,
     estranged: &'a BTreeSet<CallId>,
+    lines: &'a BTreeMap<SessionId, (TenantId, AgentName)>,
     recordings: &'a BTreeMap<RecordingId, OpenRecording>,
     timers: &'a Timers,
     draining: bool,
@@ -97,6 +98,8 @@ struct State {
     ports: PortPool,
     #[serde(default)]
     estranged: BTreeSet<CallId>,
+    #[serde(default)]
+    lines: BTreeMap<SessionId, (TenantId, AgentName)>,
     recordings: BTreeMap<RecordingId, OpenRecording>,
     timers: Timers,
     draining: bool,
@@ -145,6 +148,7 @@ impl Engine {
             legs: &self.legs,
             ports: &self.ports,
             estranged: &self.estranged,
+            lines: &self.lines,
             recordings: &self.recordings,
             timers: &self.timers,
             draining: self.draining,
@@ -179,6 +183,7 @@ impl Engine {
             tenants,
             scripts,
             sessions: BTreeMap::new(),
+            lines: state.lines,
             offers: BTreeMap::new(),
             calls,
             endings: state.endings,

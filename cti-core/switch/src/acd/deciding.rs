@@ -21,10 +21,12 @@ use crate::trace::{Choice, TraceEntry};
 impl Engine {
     /// Tells the ACD what the agent does at this moment, and whether they may be offered calls.
     pub(crate) fn reindex(&mut self, now: Timestamp, tenant: &TenantId, name: &AgentName) {
+        let is_dialling = self.lines.values().any(|(of, by)| of == tenant && by == name);
         let Some(state) = self.tenants.get_mut(tenant) else { return };
         let Some(agent) = state.agents.get(name) else { return };
+        let offerable = agent.is_offerable(now) && !is_dialling;
         let blocked = agent.blocked_until(now).filter(|_| agent.state == AgentState::Ready);
-        state.acd.set_agent(now, name, activity(agent.state), agent.is_offerable(now), agent.idle_since);
+        state.acd.set_agent(now, name, activity(agent.state), offerable, agent.idle_since);
         if let Some(until) = blocked {
             self.timers.set(Timer::Agent(tenant.clone(), name.clone(), AgentTimer::Unblock), until);
         }

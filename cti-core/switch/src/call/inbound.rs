@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cti_base::{CallId, E164, LegId, Pii, TenantId, Timestamp};
+use cti_base::{AgentName, CallId, E164, LegId, Pii, TenantId, Timestamp};
 use cti_media::{Codec, Direction, LegMedia, MediaCommand, sdp};
 use cti_sip::{InboundInvite, Party as SipParty, SessionId};
 
@@ -60,7 +60,11 @@ impl Engine {
             let tenants = &self.tenants;
             let tenant_of = |id: &TenantId| tenants.get(id).map(|state| &*state.tenant);
             match self.trunks.find(&invite.flow, invite.target.user.expose(), tenant_of) {
-                Dialled::Stranger => return Err(refuse(403, "unknown_source")),
+                Dialled::Stranger => {
+                    let (tenant, agent) = self.agent_ringing_in(invite).ok_or(refuse(403, "unknown_source"))?;
+                    let number = self.tenants[&tenant].tenant.dialled_within(invite.target.user.expose());
+                    (tenant, String::new(), number.ok_or(refuse(404, "unknown_number"))?, agent.to_string())
+                }
                 Dialled::UnknownNumber => return Err(refuse(404, "unknown_number")),
                 Dialled::Number { tenant, trunk, number } => {
                     let from = tenants.get(tenant).map(|state| caller_number(invite, state)).unwrap_or_default();
@@ -113,7 +117,8 @@ impl Engine {
         }
     }
 
-    /// What a phone of our own dialled, where it is anything within its tenant; and who it is, whatever it says.
+    /// What a phone that registered by a websocket dialled, where it is anything within its tenant; and who it is, whatever it
+    /// says.
     fn dialled_within(&self, invite: &InboundInvite) -> Option<(TenantId, NumberDecl, String)> {
         let (tenant, user) = self.endpoint.owner_of(&invite.flow)?;
         let tenant = TenantId::from(tenant);
@@ -183,6 +188,9 @@ impl Engine {
         };
         self.calls.insert(id, call);
         self.sessions.insert(session, (id, Party::Customer));
+        if trunk.is_empty() {
+            self.line_taken(now, session, &tenant, &AgentName::from(from.as_str()));
+        }
         self.fact(Fact::CallStarted {
             tenant: tenant.clone(),
             call: id,

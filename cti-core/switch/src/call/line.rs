@@ -45,7 +45,7 @@ impl Engine {
     }
 
     /// The agent whose phone this is: From names them, and it comes from where that phone is rung.
-    fn agent_ringing_in(&self, invite: &InboundInvite) -> Option<(TenantId, AgentName)> {
+    pub(super) fn agent_ringing_in(&self, invite: &InboundInvite) -> Option<(TenantId, AgentName)> {
         let name = AgentName::from(cut(invite.from.user.expose(), NUMBER_LEN_MAX));
         let comes_from = |target: &cti_sip::Target| {
             target.flow.remote == invite.flow.remote && target.flow.transport == invite.flow.transport
@@ -59,6 +59,24 @@ impl Engine {
             let agent = state.agents.get(&name).filter(|agent| !agent.removed)?;
             is_theirs(tenant, &agent.reach).then(|| (tenant.clone(), name.clone()))
         })
+    }
+
+    /// The agent's phone has dialled a call of its own: until that is over, the agent is offered none.
+    pub(super) fn line_taken(&mut self, now: Timestamp, session: SessionId, tenant: &TenantId, agent: &AgentName) {
+        self.lines.insert(session, (tenant.clone(), agent.clone()));
+        self.reindex(now, tenant, agent);
+    }
+
+    /// Whose own calls are over may be offered others again.
+    pub(crate) fn look_at_lines(&mut self, now: Timestamp) {
+        let (lines, sessions) = (&self.lines, &self.sessions);
+        let over: Vec<SessionId> = lines.keys().filter(|line| !sessions.contains_key(line)).copied().collect();
+        for line in over {
+            if let Some((tenant, agent)) = self.lines.remove(&line) {
+                self.reindex(now, &tenant, &agent);
+                self.run_acd(now);
+            }
+        }
     }
 
     /// Somebody is consulted, by the phone's other line.

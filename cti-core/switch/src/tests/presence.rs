@@ -26,6 +26,35 @@ pub(super) fn register(world: &mut World, phone: SocketAddr, secret: &str, expir
     world.run_for(S);
 }
 
+/// Agents, queues and the tenant's numbers; who talks on a line of their own is not rung on another.
+#[test]
+fn a_registered_phone_dials_within_its_tenant_and_its_agent_is_offered_nothing_meanwhile() {
+    let (mut world, phone) = sip_world(true);
+    let dial = |world: &mut World, from: &str, number: &str| {
+        let uri = format!("sip:{number}@{SWITCH}");
+        let session = world.with_phone(phone, |phone, now| phone.dial(now, &uri, from, Codec::Pcma, None));
+        world.run_for(S);
+        session
+    };
+    let refused = |world: &mut World, status: u16| {
+        seen(world, phone).iter().any(|seen| matches!(seen, Seen::Failed { code, .. } if *code == status))
+    };
+    dial(&mut world, "1001", "repair");
+    assert!(refused(&mut world, 403), "not yet");
+    register(&mut world, phone, SECRET, 3_600);
+    dial(&mut world, "1001", "13900139000");
+    assert!(refused(&mut world, 404), "nobody within the tenant");
+    let session = dial(&mut world, "1001", "repair");
+    ring_in(&mut world, &caller(0));
+    world.run_for(S);
+    assert_eq!((world.live(ACME).queues[0].waiting, invites(&mut world, phone)), (2, 0));
+    hang_up(&mut world, phone, session);
+    world.run_for(S);
+    assert_eq!((world.live(ACME).queues[0].waiting, invites(&mut world, phone)), (0, 1));
+    let record = only_record(&world);
+    assert_eq!((record.from.expose().as_str(), record.to.as_str(), record.trunk), ("1001", "repair", None));
+}
+
 #[test]
 fn a_registered_phone_is_rung_where_it_registered() {
     let (mut world, phone) = sip_world(true);
