@@ -3,7 +3,7 @@
 //! `ZONGJI_OUTAGE_S=60` is the long run; without it the database is away for 8 seconds.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
@@ -82,7 +82,9 @@ async fn calls_while_away(block: u16, mut postgres: Option<&mut postgres::Server
     }
     tokio::task::block_in_place(|| callers.finish(Duration::from_secs(60)))?;
     server.until_idle().await?;
+    let idle = Instant::now();
     let rows = server.all_calls(calls as usize).await?;
+    println!("{} of {calls} rows {:?} after the last call", rows.len(), idle.elapsed());
     let ids: BTreeSet<&str> = rows.iter().filter_map(|row| row["id"].as_str()).collect();
     ensure!(rows.len() == calls as usize && ids.len() == rows.len(), "{} rows of {calls} calls", rows.len());
     ensure!(rows.iter().all(|row| row["outcome"] == "answered"), "every call was answered");

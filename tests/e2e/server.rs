@@ -77,6 +77,9 @@ const KEY: &str = include_str!("../../cti-core/node/src/net/tests/key.pem");
 
 pub const PASSWORD: &str = "correct horse battery staple";
 
+/// How long history may take to catch up with what happened, by an unoptimised build after a long outage too.
+const HISTORY_TIME_MAX: Duration = Duration::from_secs(60);
+
 impl Server {
     /// Starts on `ports` with the tenant file's text; `files` (path below the tenant's folder, text) lie beside it.
     pub async fn start(ports: Ports, tenant: &str, files: &[(&str, &str)]) -> Result<Self> {
@@ -212,7 +215,7 @@ impl Server {
 
     /// Every row of history, once there are as many as there were calls or some seconds are over.
     pub async fn all_calls(&self, expected: usize) -> Result<Vec<Value>> {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + HISTORY_TIME_MAX;
         loop {
             let (mut rows, mut after) = (Vec::new(), String::new());
             loop {
