@@ -1,5 +1,6 @@
 //! The phone of an agent who has a call rings in: with the other line it asks somebody, and hands the customer on to them by
-//! REFER with Replaces (RFC 3891), or goes back. What it comes to is a consultation like one from the desk.
+//! REFER with Replaces (RFC 3891), or goes back. What it comes to is a consultation like one from the desk. Whose phone has
+//! dialled a call of its own is offered none for so long.
 
 use cti_base::{AgentName, CallId, LegId, TenantId, Timestamp};
 use cti_media::{Direction, LegMedia, MediaCommand, sdp};
